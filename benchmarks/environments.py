@@ -1,0 +1,76 @@
+"""Environments of their own for the peers, pinned, made on first use below ``.bench/``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import WORKSHOP
+
+
+class Unavailable(Exception):
+    """A peer cannot be had on this machine; the message says why."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment and the installations that make it, in order."""
+
+    name: str
+    steps: tuple[tuple[str, ...], ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where it lives."""
+        return WORKSHOP / "envs" / self.name
+
+    def python(self) -> str:
+        """The interpreter, after making the environment if it is not there yet.
+
+        Raises:
+            Unavailable: if an installation fails or would bring accelerator libraries along.
+        """
+        marker, pins = self.folder / "ready.json", json.dumps(self.steps)
+        if not (marker.is_file() and marker.read_text(encoding="utf-8") == pins):
+            self._make()
+            marker.write_text(pins, encoding="utf-8")
+        return str(self._interpreter)
+
+    @property
+    def _interpreter(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    def _make(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        _call([sys.executable, "-m", "venv", str(self.folder)])
+        for step in self.steps:
+            self._refuse_accelerators(step)
+            _call([*self._pip, *step])
+
+    @property
+    def _pip(self) -> list[str]:
+        return [str(self._interpreter), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+
+    def _refuse_accelerators(self, step: tuple[str, ...]) -> None:
+        plan = json.loads(_call([*self._pip, "--dry-run", "--report", "-", *step]))
+        names = [item["metadata"]["name"] for item in plan["install"]]
+        heavy = [name for name in names if name.lower().startswith(("nvidia", "cuda", "triton"))]
+        if heavy:
+            raise Unavailable(f"{step[0]} would install {len(heavy)} accelerator packages; point pip at a CPU build (PIP_FIND_LINKS or an index).")
+
+
+def _call(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise Unavailable(f"{' '.join(command[1:4])} failed: {last[:200]}")
+    return done.stdout
+
+
+BOOSTING = Environment("boosting", (("interpret-core==0.7.8", "xgboost-cpu==3.2.0", "scikit-learn==1.9.1"),))
+OPACUS = Environment("opacus", (("torch==2.13.0",), ("opacus==1.6.0", "torch==2.13.0")))
+DIFFPRIVLIB = Environment("diffprivlib", (("diffprivlib==0.6.6", "scikit-learn==1.5.2", "numpy==2.2.6"),))

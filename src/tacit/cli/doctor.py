@@ -1,0 +1,30 @@
+"""``tacit doctor``."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import click
+
+
+@click.command()
+def doctor() -> int:
+    """Check this installation: Python, parts, entropy, noise, signatures, and the optional extras."""
+    from tacit.crypto import SigningKey
+    from tacit.guard import Ledger
+    from tacit.randomness import SecureRandom, rounded_gaussian
+
+    click.echo(f"ok    Python {sys.version.split()[0]}")
+    noise = rounded_gaussian(SecureRandom(), 1000.0, 20_000)
+    good = abs(float(noise.std()) / 1000 - 1) < 0.05
+    click.echo(f"{'ok  ' if good else 'FAIL'}  noise from the operating system's entropy")
+    key = SigningKey.generate()
+    key.public.verify(b"doctor", key.sign(b"doctor", context="tacit.doctor"), context="tacit.doctor")
+    click.echo("ok    signatures")
+    Ledger.ephemeral().verify()
+    click.echo("ok    ledger")
+    for module, extra in (("onnx", "onnx"), ("psycopg", "postgres")):
+        there = importlib.util.find_spec(module) is not None
+        click.echo(f"{'ok  ' if there else '--  '}  {extra}" + ("" if there else f": optional, pip install 'tacit[{extra}]'"))
+    return 0 if good else 3

@@ -1,0 +1,7 @@
+"""Many guards, one sum."""
+
+from __future__ import annotations
+
+from tacit.federation.local import LocalFederation
+
+__all__ = ["LocalFederation"]

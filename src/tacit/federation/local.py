@@ -1,0 +1,114 @@
+"""Several guards in one process: each adds its share of Skellam noise, and only the sum is handed on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from tacit.errors import OffPlan, UsageError
+from tacit.guarantee import Guarantee, PrivacyUnit, Relation, TrustModel
+from tacit.guard import Cost, Guard, Plan, Session, answer_with, plan_cost, stated
+from tacit.questions import Frame, Question, Select, Update
+from tacit.questions.base import Sums
+
+
+class LocalFederation:
+    """An aggregator made of guards that share a process.
+
+    Guarantees:
+        The sum over k guards carries Skellam noise of the plan's variance: each adds a share of one k-th, and Skellam variables add up
+        (Agarwal et al. 2021). Each guard charges its own ledger for the whole plan before any of them answers. The process that adds is
+        trusted: a single guard's answer carries one k-th of the noise, and nothing here hides it from the process.
+
+    Args:
+        guards: at least two, about different records, with policies that agree on unit, relation and budget's δ.
+
+    Raises:
+        UsageError: if there are fewer than two or their policies disagree.
+    """
+
+    mechanism = "skellam"
+
+    def __init__(self, guards: Sequence[Guard]) -> None:
+        if len(guards) < 2:
+            raise UsageError(f"Expected at least two guards; got {len(guards)}. For one, use Curator.")
+        self.guards = tuple(guards)
+        terms = {(g.policy.unit, g.policy.relation, g.policy.rows_per_unit, g.policy.budget.delta) for g in guards}
+        if len(terms) != 1:
+            raise UsageError("Expected policies that agree on unit, relation, rows per unit and delta; these do not. Align them first.")
+
+    @property
+    def unit(self) -> PrivacyUnit:
+        """Who is protected: a unit at one site."""
+        return self.guards[0].policy.unit
+
+    @property
+    def relation(self) -> Relation:
+        """The neighbouring relation."""
+        return self.guards[0].policy.relation
+
+    @property
+    def rows_per_unit(self) -> int:
+        """Public assumption on how many rows a unit has."""
+        return self.guards[0].policy.rows_per_unit
+
+    @property
+    def count_cost(self) -> Cost:
+        """The dearest of the guards' noised counts: one unit lies at one site."""
+        return max((plan_cost(guard.count_plan()) for guard in self.guards), key=lambda cost: cost.mu_squared or 0.0)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether any guard's noise comes from a test seed."""
+        return any(guard.deterministic for guard in self.guards)
+
+    def size(self) -> int:
+        """The sum of the guards' noised counts."""
+        return sum(guard.size() for guard in self.guards)
+
+    def open(self, plan: Plan) -> FederatedConversation:
+        """Charge the whole plan with every guard. If one refuses, those before it stay charged and nothing is answered."""
+        share = Fraction(1, len(self.guards))
+        sessions = [guard.open(plan, share=share) for guard in self.guards]
+        return FederatedConversation(self, plan, sessions)
+
+
+@dataclasses.dataclass
+class FederatedConversation:
+    """A conversation with all guards at once."""
+
+    federation: LocalFederation
+    plan: Plan
+    sessions: Sequence[Session]
+
+    def ask(self, step: int, question: Question, *, model: tuple[Frame, Sequence[Update]] | None = None) -> Sums:
+        """The sum of the guards' noisy sums."""
+        return np.asarray(np.sum([answer_with(session, step, question, model=model) for session in self.sessions], axis=0), np.int64)
+
+    def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
+        """Not possible without one curator."""
+        raise OffPlan("Expected declared categories and classes: selecting common values needs one curator. Declare them in a domain file.")
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """For one unit at one site, against whoever sees only sums."""
+        guards = self.federation.guards
+        sites = len(guards)
+        return stated(
+            self.plan, others=[self.federation.count_cost], rule=guards[0].policy.accounting, scope=guards[0].scope,
+            trust=TrustModel.distributed(sites, threshold=sites, colluding=0), deterministic=self.federation.deterministic,
+        )
+
+    @property
+    def charge(self) -> tuple[int, str]:
+        """The first guard's entry; each guard's ledger has its own."""
+        entry = self.federation.guards[0].last_charge
+        return (entry.sequence, entry.digest) if entry is not None else (0, "")
+
+    def close(self) -> None:
+        """End all sessions."""
+        for session in self.sessions:
+            session.close()

@@ -1,0 +1,20 @@
+"""The owner's side: the only room whose answers about records may leave the owner."""
+
+from __future__ import annotations
+
+from tacit.guard.accounting import Cost, gdp_delta, gdp_epsilon, gdp_mu, mu_for, plan_cost, plan_event, skellam_variance
+from tacit.guard.aggregate import Aggregator, Conversation, Curator, answer_with, stated
+from tacit.guard.books import MemoryBooks
+from tacit.guard.filters import Filter, Spent
+from tacit.guard.guard import Books, Guard
+from tacit.guard.ledger import Ledger
+from tacit.guard.ledger_entry import Entry
+from tacit.guard.plan import Plan, PlanStep
+from tacit.guard.policy import Limits, Policy
+from tacit.guard.records import Records
+from tacit.guard.session import Session
+
+__all__ = [
+    "Aggregator", "Books", "Conversation", "Cost", "Curator", "Entry", "Filter", "Guard", "Ledger", "Limits", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records",
+    "Session", "Spent", "answer_with", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "skellam_variance", "stated",
+]

@@ -1,0 +1,118 @@
+"""One charged conversation: each step of the plan is answered at most once, with noise, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from tacit.errors import OffPlan, UsageError
+from tacit.guarantee import PrivacyUnit
+from tacit.guard.accounting import skellam_variance
+from tacit.guard.plan import Plan, PlanStep
+from tacit.questions import Frame, Question, RecordSource, Select, SessionCache, Update, restore
+from tacit.questions.base import Sums
+from tacit.randomness import SecureRandom, rounded_gaussian, skellam
+
+
+class Session:
+    """What a guard hands out for a charged plan.
+
+    Guarantees:
+        An answer is the question's exact sum plus noise of the plan's multiplier times the question's own bound, and nothing else. A step
+        answers once; a question that the plan does not contain, or one whose bounds are looser than planned, is refused before any record
+        is read. No accounting happens here: it happened before the session existed.
+
+    Args:
+        plan: the charged plan.
+        records: what questions are evaluated on.
+        source: where noise comes from.
+        share: which part of the noise's variance this session adds; 1 for a curator, 1/k for one of k sites.
+    """
+
+    def __init__(self, plan: Plan, records: RecordSource, *, source: SecureRandom, share: Fraction = Fraction(1)) -> None:
+        if not 0 < share <= 1 or (plan.mechanism == "gaussian" and share != 1):
+            raise UsageError(f"Expected a share of 1 for Gaussian noise, and within (0, 1] for Skellam; got {share}. Plan with Skellam to share noise.")
+        self._plan, self._records, self._source, self._share = plan, records, source, share
+        self._cache = SessionCache()
+        self._next = 0
+        self._closed = False
+
+    def answer(self, step: int, question: Question) -> Sums:
+        """The noisy sum, int64 ``[question.size]``.
+
+        Raises:
+            OffPlan: if it is not this step's turn or the question is not what was charged.
+            NeedsContext: if the session does not remember the model the question builds on; `supply` it, then ask again.
+        """
+        planned = self._planned(step, question)
+        bounds = question.bounds(self._plan.relation)
+        if question.size > planned.cells or bounds.l0 > planned.touched or bounds.l2 < planned.l2:
+            raise OffPlan(
+                f"Expected at most {planned.cells} coordinates of which {planned.touched} can differ, on a grid with l2 >= {planned.l2}; got "
+                f"{question.size}, {bounds.l0} and {bounds.l2}. Open a plan that covers the question."
+            )
+        self._require_unit_clip(question)
+        total = question.evaluate(self._records, self._cache)
+        self._next = step + 1
+        return total + self._noise(planned.noise_multiplier * bounds.l2, question.size)
+
+    def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
+        """The common values of each column, most common first (by noisy count).
+
+        Raises:
+            OffPlan: as `answer`; also under Skellam noise, because selection needs one curator.
+        """
+        planned = self._planned(step, question)
+        if self._plan.mechanism != "gaussian":
+            raise OffPlan("Expected one curator for a selection; sites that share noise use declared or hashed categories.")
+        bounds = question.bounds(self._plan.relation)
+        sigma = planned.noise_multiplier * bounds.l2
+        threshold = question.threshold(sigma, self._plan.selection_delta, self._plan.relation)
+        counts = question.count(self._records, self._cache)
+        self._next = step + 1
+        return {name: self._above(found, sigma, threshold) for name, found in counts.items()}
+
+    def _above(self, counts: dict[str, int], sigma: float, threshold: float) -> tuple[str, ...]:
+        names = sorted(counts)
+        noisy = np.array([counts[name] for name in names], np.int64) + self._noise(sigma, len(names))
+        order = np.argsort(-noisy, kind="stable")
+        return tuple(names[i] for i in order if noisy[i] > threshold)
+
+    def supply(self, frame: Frame, updates: Sequence[Update]) -> None:
+        """Give the session a public model again, from which it recomputes what it had forgotten."""
+        self._require_open()
+        restore(frame, tuple(updates), records=self._records, cache=self._cache)
+
+    def forget(self) -> None:
+        """Drop everything that is remembered between steps."""
+        self._cache.clear()
+
+    def close(self) -> None:
+        """End the session; what was charged stays charged."""
+        self._closed = True
+        self._cache.clear()
+
+    def _planned(self, step: int, question: Question | Select) -> PlanStep:
+        self._require_open()
+        if step < self._next:
+            raise OffPlan(f"Expected step {self._next} or a later one; got {step}, which was answered or passed over. Open a new plan to ask again.")
+        planned = self._plan.step(step)
+        if question.kind != planned.kind:
+            raise OffPlan(f"Expected a «{planned.kind}» question at step {step}; got «{question.kind}». Ask what was charged.")
+        return planned
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise OffPlan("Expected an open session; this one was closed. Open a new plan.")
+
+    def _require_unit_clip(self, question: Question) -> None:
+        unit: PrivacyUnit = self._plan.unit
+        if not unit.is_record and getattr(question, "clip", 1) is None:
+            raise OffPlan(f"Expected a question that clips each {unit} as one; set clip, because the unit may have several rows.")
+
+    def _noise(self, sigma: float, size: int) -> Sums:
+        if self._plan.mechanism == "gaussian":
+            return rounded_gaussian(self._source, sigma, size)
+        return skellam(self._source, skellam_variance(sigma) * float(self._share), size)

@@ -1,0 +1,23 @@
+"""Learners: conversations of bounded sums that return a model, and scikit-learn estimators over them."""
+
+from __future__ import annotations
+
+from tacit.learn.boosting import BoostingShape
+from tacit.learn.driver import converse
+from tacit.learn.estimators import (
+    AdditiveClassifier,
+    AdditiveRegressor,
+    BoostedTreesClassifier,
+    BoostedTreesRegressor,
+    DetectionClassifier,
+    LinearClassifier,
+    LinearRegressor,
+)
+from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
+from tacit.learn.regression import fit_linear
+from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
+
+__all__ = [
+    "AdditiveClassifier", "AdditiveRegressor", "BoostedTreesClassifier", "BoostedTreesRegressor", "BoostingShape", "DetectionClassifier",
+    "FullBatchShape", "LearnSpec", "LinearClassifier", "LinearRegressor", "TargetSpec", "converse", "fit_boosted", "fit_full_batch", "fit_linear",
+]

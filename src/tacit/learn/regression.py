@@ -1,0 +1,119 @@
+"""Linear models: logistic regression by noisy gradients, ridge regression from one answer about second moments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacit.domain import Domain
+from tacit.guard import Aggregator, Plan
+from tacit.learn.driver import Steps
+from tacit.learn.spending import Outlay, preparation, unit_clip, with_rest
+from tacit.learn.training import LearnSpec, Preparation, most_outputs, open_and_run, provenance_of
+from tacit.models import LinearModel
+from tacit.questions import GRID, LinearGradient, Moments, Target
+from tacit.questions.linear import DESIGN_UNIT, design_names
+from tacit.questions.losses import MARGIN_UNIT, squared_length
+
+RATE = 4.0
+_MOMENTUM = 0.9
+_RIDGE = 0.05
+_MOST_WIDTH = 4_000
+
+
+@dataclass
+class Logistic:
+    """Full-batch gradient descent with momentum on the mean loss; the second half of the iterates is averaged."""
+
+    target: Target
+    loss: str
+    domain: Domain
+    size: int
+    iterations: int
+    clip: int | None = None
+    first_step: int = 0
+
+    def steps(self) -> Steps[NDArray[np.float64]]:
+        """The conversation; returns weights ``[outputs, width]``."""
+        shape = (self.target.outputs, len(design_names(self.domain)))
+        weights, speed, tail = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        rate = RATE / (1 + len(self.domain.columns))
+        for step in range(1, self.iterations + 1):
+            units = np.rint(weights * MARGIN_UNIT).astype(np.int32)
+            question = LinearGradient(self.target, self.loss, self.domain, units, self.clip)
+            answer: NDArray[np.int64] = yield self.first_step + step - 1, question
+            gradient = answer.reshape(shape) / (GRID * DESIGN_UNIT * float(max(self.size, 1)))
+            speed = _MOMENTUM * speed - rate * gradient
+            weights = weights + speed
+            tail += weights * (step > self.iterations // 2)
+        return np.asarray(tail / (self.iterations - self.iterations // 2))
+
+
+@dataclass
+class Ridge:
+    """Ridge regression from noisy second moments, with a ridge that outweighs the noise (Wang 2018, AdaSSP)."""
+
+    target: Target
+    domain: Domain
+    sigma: float
+    clip: int | None = None
+    first_step: int = 0
+
+    def steps(self) -> Steps[NDArray[np.float64]]:
+        """The conversation; returns weights ``[1, width]`` for labels scaled to [-1, 1]."""
+        question = Moments(self.domain, 2, self.target, self.clip)
+        answer: NDArray[np.int64] = yield self.first_step, question
+        products = np.zeros((question.width, question.width))
+        products[np.triu_indices(question.width)] = answer / float(GRID)
+        products += np.triu(products, 1).T
+        ridge = _RIDGE + self.sigma * math.sqrt(question.width)
+        inner = products[:-1, :-1] + ridge * np.eye(question.width - 1)
+        values, vectors = np.linalg.eigh(inner)
+        return ((vectors / np.maximum(values, ridge)) @ (vectors.T @ products[:-1, -1]))[None, :]
+
+
+def fit_linear(spec: LearnSpec, aggregator: Aggregator, *, iterations: int = 40) -> LinearModel:
+    """Fit logistic regression to classes, ridge regression to a number."""
+    outputs = most_outputs(spec)
+    numbers = spec.target.task == "predict"
+    width = _width(spec)
+    learning = (Moments.kind, 1, (width + 1) * (width + 2) // 2) if numbers else (LinearGradient.kind, iterations, width * outputs)
+    steps = with_rest(preparation(undeclared=len(spec.asked), binned=0), learning[0], repeats=learning[1], cells=learning[2])
+
+    def learn(target: Target, domain: Domain, size: int, *, plan: Plan, first: int) -> Steps[NDArray[np.float64]]:
+        columns = 1 + len(domain.columns)
+        if numbers:
+            length = float(columns + 1) * GRID
+            question = Moments(domain, 2, target, unit_clip(aggregator, length))
+            sigma = plan.step(first).noise_multiplier * question.bounds(plan.relation).l2 / GRID
+            return Ridge(target, domain, sigma, question.clip, first).steps()
+        loss = "softmax" if target.outputs > 1 else "logistic"
+        clip = unit_clip(aggregator, GRID * DESIGN_UNIT * math.sqrt(squared_length(loss, hessian=False) * columns))
+        return Logistic(target, loss, domain, size, iterations, clip, first).steps()
+
+    return _run_linear(spec, aggregator, steps, learn)
+
+
+Learn = Callable[..., Steps[NDArray[np.float64]]]
+
+
+def _run_linear(spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay], learn: Learn) -> LinearModel:
+    def whole(preparation_: Preparation) -> Steps[tuple[Target, Domain, NDArray[np.float64]]]:
+        domain, target = yield from preparation_.domain()
+        weights = yield from learn(target, domain, preparation_.size, plan=preparation_.plan, first=preparation_.next_step)
+        return target, domain, weights
+
+    (target, domain, weights), plan, conversation = open_and_run(spec, aggregator, outlays, whole=whole)
+    loss = "squared" if target.bounds else ("softmax" if target.outputs > 1 else "logistic")
+    return LinearModel(target, loss, domain, weights, conversation.guarantee, provenance_of(plan, conversation, aggregator))
+
+
+def _width(spec: LearnSpec) -> int:
+    """The most columns the design can turn out to have."""
+    if spec.undeclared:
+        return min(_MOST_WIDTH, 1 + 62 * len(spec.features))
+    return len(design_names(spec.domain.select(spec.features))) if spec.domain is not None else 1

@@ -1,0 +1,87 @@
+"""How a training budget is split over its questions, as one plan that is fixed before any record is seen.
+
+Shares are of μ², because Gaussian answers compose by adding it (Dong, Roth & Su 2022, corollary 3.3).
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import dataclass, replace
+
+from tacit.errors import UsageError
+from tacit.guarantee import Budget
+from tacit.guard import Aggregator, Plan, PlanStep, mu_for
+from tacit.questions import GRID, CellSums, Histogram, LinearGradient, Moments, Profile, Select
+
+PROFILE_SHARE = 0.02
+SELECT_SHARE = 0.02
+HISTOGRAM_SHARE = 0.03
+SELECTION_DELTA_SHARE = 0.04
+MOST_CODES = 6_000
+
+
+@dataclass(frozen=True)
+class Outlay:
+    """One kind of step before noise is known: its share of μ² and the size of its answers."""
+
+    kind: str
+    repeats: int
+    share: float
+    cells: int
+    l0: int
+    l2: int
+
+
+def preparation(*, undeclared: int, binned: int) -> list[Outlay]:
+    """The steps that find a domain and bins: a profile and a selection of undeclared columns, a histogram of binned ones."""
+    steps = []
+    if undeclared:
+        steps.append(Outlay(Profile.kind, 1, PROFILE_SHARE, Profile.PER_COLUMN * undeclared, undeclared, GRID))
+        steps.append(Outlay(Select.kind, 1, SELECT_SHARE, 1 << 30, undeclared, GRID))
+    if binned:
+        steps.append(Outlay(Histogram.kind, 1, HISTOGRAM_SHARE, MOST_CODES * binned, binned, GRID))
+    return steps
+
+
+def with_rest(steps: list[Outlay], kind: str, *, repeats: int, cells: int, l0: int = 0, l2: int = GRID) -> list[Outlay]:
+    """The steps, and equal shares of everything that is left for ``repeats`` answers of one more kind."""
+    if kind not in (CellSums.kind, LinearGradient.kind, Moments.kind):
+        raise UsageError(f"Expected a kind that learns; got «{kind}».")
+    return [*steps, Outlay(kind, repeats, 1 - sum(step.share for step in steps), cells, l0, l2)]
+
+
+def planned(steps: list[Outlay], *, budget: Budget, aggregator: Aggregator, purpose: str, run: str | None = None) -> Plan:
+    """The plan whose cost, with the noised count, is the budget.
+
+    Raises:
+        UsageError: if the noised count alone takes more than half of it.
+    """
+    selects = any(step.kind == Select.kind for step in steps)
+    draft = Plan(
+        purpose, aggregator.unit, aggregator.relation, tuple(_step(step, 1.0, aggregator) for step in steps), mechanism=aggregator.mechanism,
+        selection_delta=SELECTION_DELTA_SHARE * budget.delta if selects else 0.0, run=run or secrets.token_hex(16),
+    )
+    about = mu_for(budget, samples=draft.samples + 1, selection_delta=draft.selection_delta)
+    least = min(step.l2 / (about * math.sqrt(step.share / step.repeats)) for step in steps)
+    mu = mu_for(budget, samples=draft.samples + 1, mechanism=aggregator.mechanism, selection_delta=draft.selection_delta, sigma=least)
+    counted = aggregator.count_cost.mu_squared or 0.0
+    if counted > mu * mu / 2:
+        raise UsageError(
+            f"Expected a budget well above the cost of the noised count; epsilon={budget.epsilon} is not. Raise it, or lower [privacy] count_share."
+        )
+    return replace(draft, steps=tuple(_step(step, mu * mu - counted, aggregator) for step in steps))
+
+
+def _step(outlay: Outlay, mu_squared: float, aggregator: Aggregator) -> PlanStep:
+    each = mu_squared * outlay.share / outlay.repeats
+    one_row = aggregator.unit.is_record
+    touched = outlay.l0 * aggregator.relation.factor if one_row or outlay.kind == Select.kind else 0
+    return PlanStep(outlay.kind, outlay.repeats, 1 / math.sqrt(each), outlay.cells, l0=min(touched, outlay.cells), l2=outlay.l2)
+
+
+def unit_clip(aggregator: Aggregator, length: float) -> int | None:
+    """Where to clip a unit's vector, if its rows have length at most ``length``: √rows times that, as if rows were unrelated."""
+    if aggregator.unit.is_record:
+        return None
+    return math.ceil(length * math.sqrt(aggregator.rows_per_unit))

@@ -1,0 +1,14 @@
+"""The artefact: public structure, private values, and the guarantee that travels with them."""
+
+from __future__ import annotations
+
+from tacit.models.additive import AdditiveModel
+from tacit.models.artefact import Model, load, save, verify_against
+from tacit.models.base import Predictor, Provenance
+from tacit.models.explain import Explanation, Shape
+from tacit.models.linear import LinearModel
+from tacit.models.onnx_export import to_onnx
+
+__all__ = [
+    "AdditiveModel", "Explanation", "LinearModel", "Model", "Predictor", "Provenance", "Shape", "load", "save", "to_onnx", "verify_against",
+]

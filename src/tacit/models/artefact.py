@@ -1,0 +1,136 @@
+"""The signed file: one safetensors container whose metadata holds the manifest, its signature and the public key. No pickle anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacit.crypto import SigningKey, VerifyKey, canonical_bytes, from_canonical
+from tacit.errors import DataError, TacitError, VerificationError
+from tacit.guarantee import Guarantee
+from tacit.models.additive import AdditiveModel
+from tacit.models.base import FORMAT, Predictor, Provenance, array_digest, little_endian, replacing
+from tacit.models.linear import LinearModel
+
+CONTEXT = "tacit.model@1"
+Model: TypeAlias = AdditiveModel | LinearModel
+_KINDS: dict[str, type[AdditiveModel] | type[LinearModel]] = {kind.kind: kind for kind in (AdditiveModel, LinearModel)}
+_FIELDS = {"tacit", "signature", "public_key"}
+_LARGEST = 1 << 30
+
+
+def save(model: Predictor, path: str | os.PathLike[str], key: SigningKey) -> None:
+    """Write a model as one signed file, all or nothing.
+
+    Raises:
+        StorageError: if it cannot be written; what was at ``path`` before is unchanged.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    manifest = canonical_bytes(model.manifest)
+    metadata = {"tacit": manifest.decode(), "signature": key.sign(manifest, context=CONTEXT).hex(), "public_key": key.public.hex}
+    arrays = {name: little_endian(array) for name, array in model.arrays().items()}
+    with replacing(path) as file:
+        file.write(to_bytes(arrays, metadata=metadata))
+
+
+def load(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> Model:
+    """Read a model and check every byte of it.
+
+    Args:
+        path: the file.
+        trusted: the key it must be signed with; without it, any key that the file itself names, which proves integrity but not origin.
+
+    Raises:
+        VerificationError: if content, digests, signature or key do not agree.
+        DataError: if the file is no model, is cut short, or is of a newer format.
+        StorageError: if it cannot be read.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"Expected a model at «{path}»; {os.strerror(error.errno or 0)}.") from None
+    if len(content) > _LARGEST:
+        raise DataError(f"Expected a model below 1 GiB; «{path}» is larger.")
+    metadata, arrays = _unpacked(content, str(path))
+    manifest = _verified(metadata, trusted)
+    return _built(manifest, arrays)
+
+
+def _unpacked(content: bytes, name: str) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])
+        metadata = header["__metadata__"]
+        if set(metadata) != _FIELDS or not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError
+        # Byte for byte what it says, so that nothing in the header escapes the signature: no white space, no repeated names.
+        if json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length) != content[8 : 8 + length]:
+            raise ValueError
+        return metadata, from_bytes(content)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, OverflowError, AttributeError):
+        raise DataError(f"Expected a Tacit model in «{name}»; it is damaged, cut short, or something else. Fetch it again.") from None
+
+
+def _verified(metadata: dict[str, str], trusted: VerifyKey | None) -> dict[str, Any]:
+    try:
+        key, signature = VerifyKey.from_hex(metadata["public_key"]), bytes.fromhex(metadata["signature"])
+        text = metadata["tacit"].encode()
+    except (TacitError, ValueError):
+        raise VerificationError("Expected a model with a public key and a signature; they are damaged. Fetch the model again.") from None
+    if trusted is not None and key != trusted:
+        raise VerificationError(f"Expected a model signed by {trusted.fingerprint}; this one is signed by {key.fingerprint}. Ask where it comes from.")
+    key.verify(text, signature, context=CONTEXT)
+    try:
+        manifest = from_canonical(text)
+        newer = int(manifest["format"]) > FORMAT
+    except (TacitError, ValueError, KeyError, TypeError):
+        raise VerificationError("Expected a readable manifest under the signature. Fetch the model again.") from None
+    if newer:
+        raise DataError(f"Expected a model of format {FORMAT} or older; this one is newer. Update Tacit.")
+    return dict(manifest)
+
+
+def _built(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Model:
+    if {name: array_digest(array) for name, array in arrays.items()} != manifest.get("arrays"):
+        raise VerificationError("Expected arrays with the digests that were signed; at least one was changed. Fetch the model again.")
+    try:
+        kind = _KINDS[manifest["kind"]]
+        native = {name: np.asarray(array, array.dtype.newbyteorder("=")) for name, array in arrays.items()}
+        return kind.from_parts(
+            manifest["structure"], native, guarantee=Guarantee.from_dict(manifest["guarantee"]),
+            provenance=Provenance.from_dict(manifest["provenance"]), evidence=tuple(manifest["evidence"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, TacitError):
+        raise VerificationError("Expected a complete model under the signature; its parts do not belong together.") from None
+
+
+def verify_against(model: Predictor, entries: Iterable[Any]) -> int:
+    """Check that a ledger charged the plan a model names, at the entry it names; returns the entry's number.
+
+    Args:
+        model: the model.
+        entries: the ledger's verified entries, oldest first.
+
+    Raises:
+        VerificationError: if there is no such charge.
+    """
+    wanted = model.provenance
+    for entry in entries:
+        if entry.kind == "charge" and entry.sequence == wanted.charge:
+            if entry.digest == wanted.ledger_head and entry.body.get("plan_digest") == wanted.plan:
+                return int(entry.sequence)
+            raise VerificationError(f"Entry {entry.sequence} of the ledger charges another plan than the model names. One of the two was replaced.")
+    raise VerificationError("Expected the ledger to hold the charge that the model names; it does not. Is it the right ledger?")
+
+
+__all__ = ["CONTEXT", "Model", "load", "save", "verify_against"]

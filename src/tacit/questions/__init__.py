@@ -1,0 +1,43 @@
+"""What may be asked of records: bounded sums as frozen, public data, and how each is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tacit.errors import UsageError
+from tacit.questions.base import GRID, Batch, Bounds, Question, RecordSource, SessionCache
+from tacit.questions.cells import CellSums, Frame, Update, restore
+from tacit.questions.counts import CountByKey, Histogram, Profile, UnitCount
+from tacit.questions.encoding import Target
+from tacit.questions.linear import LinearGradient, Moments
+from tacit.questions.select import Select
+from tacit.questions.structure import Binning, Partition
+
+_KINDS: dict[str, Callable[[dict[str, Any]], Question | Select]] = {
+    kind.kind: kind.from_dict for kind in (UnitCount, Profile, Histogram, CountByKey, CellSums, LinearGradient, Moments, Select)
+}
+
+KINDS = tuple(sorted(_KINDS))
+"""Every kind of question there is, as ``name@version``."""
+
+
+def parse(data: dict[str, Any]) -> Question | Select:
+    """The question that a canonical plain form describes.
+
+    Raises:
+        UsageError: if the kind or its version is unknown, or if a field is missing or of the wrong type.
+    """
+    build = _KINDS.get(str(data.get("kind")))
+    if build is None:
+        raise UsageError(f"Expected a question out of {', '.join(KINDS)}; got «{data.get('kind')}».")
+    try:
+        return build(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"Expected a complete «{data['kind']}» question; {type(error).__name__} while reading it.") from None
+
+
+__all__ = [
+    "GRID", "KINDS", "Batch", "Binning", "Bounds", "CellSums", "CountByKey", "Frame", "Histogram", "LinearGradient", "Moments", "Partition",
+    "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "UnitCount", "Update", "parse", "restore",
+]

@@ -1,0 +1,121 @@
+"""What one record adds to a cell: gradient and hessian of a loss at its margin, in grid integers with a proved length.
+
+A margin is a fixed-point integer, 4,096 steps to one. The logistic loss is a table lookup, so that its bound is checked on every entry in
+integers; nothing depends on how a platform rounds an exponential.
+
+For the logistic loss (g, c·h) = (p - y, c·p(1 - p)) has length at most 1 for c <= 3.33: maximise q²(1 + c²(1 - q)²) over q = |p - y|. For the
+softmax the length of (p - e_y, c·p(1 - p)) is at most √2 for c <= 2, reached where two other classes share the mass.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacit.errors import UsageError
+from tacit.questions.base import GRID
+from tacit.questions.encoding import UNIT_LABEL, Labels
+
+Margins = NDArray[np.int32]
+
+MARGIN_UNIT = 1 << 12
+LOSSES = ("logistic", "softmax", "squared")
+HESSIAN_SCALE = {"logistic": 3.3, "softmax": 1.99, "squared": 0.5}
+"""c: how many grid steps of hessian there are to a grid step of gradient."""
+
+_SHIFT = 5
+_HALF = 12 * MARGIN_UNIT >> _SHIFT
+_TABLE = 2 * _HALF + 1
+_SAFETY = 1 - 1e-12
+_PACK = 27
+MOST_PACKED_ROWS = 1 << 14
+
+
+def squared_length(loss: str, *, hessian: bool) -> float:
+    """Largest squared length of one record's gradient (with scaled hessian), in units of GRID squared."""
+    if loss not in LOSSES:
+        raise UsageError(f"Expected a loss out of {', '.join(LOSSES)}; got «{loss}».")
+    if loss == "logistic":
+        return 1.0
+    if loss == "softmax":
+        return 2.0
+    return 1.0 + HESSIAN_SCALE["squared"] ** 2 if hessian else 1.0
+
+
+@cache
+def logistic_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gradient and scaled hessian for every margin step and label: float64 ``[2 * 3073]`` of whole numbers, label 0 first.
+
+    Entries are rounded to the nearest step where the pair stays within the grid, and towards zero where it would not.
+
+    Raises:
+        UsageError: if an entry were longer than the grid, which would void every bound.
+    """
+    margins = (np.arange(_TABLE) - _HALF) * (2.0**_SHIFT / MARGIN_UNIT)
+    p = 1 / (1 + np.exp(-margins))
+    gradient = np.concatenate([p, p - 1]) * GRID
+    hessian = np.tile(HESSIAN_SCALE["logistic"] * p * (1 - p) * GRID, 2)
+    long = np.rint(gradient) ** 2 + np.rint(hessian) ** 2 > GRID * GRID
+    gradient = np.where(long, np.trunc(gradient), np.rint(gradient))
+    hessian = np.where(long, np.trunc(hessian), np.rint(hessian))
+    if (gradient.astype(np.int64) ** 2 + hessian.astype(np.int64) ** 2).max() > GRID * GRID:
+        raise UsageError("Expected every gradient within the grid; this is a fault of the platform's arithmetic.")
+    return gradient, hessian
+
+
+@cache
+def packed_logistic_table() -> NDArray[np.float64]:
+    """Hessian and gradient in one whole number below 2^40, so that one sum carries both; `unpack_sums` takes them apart."""
+    gradient, hessian = logistic_tables()
+    return hessian * float(1 << _PACK) + gradient
+
+
+def unpack_sums(sums: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Gradient and hessian sums from packed sums over at most 16,384 rows: each is below 2^26, so nothing is lost in a float64.
+
+    >>> gradient, hessian = unpack_sums(np.array([5.0 * 2**27 - 3.0]))
+    >>> int(gradient[0]), int(hessian[0])
+    (-3, 5)
+    """
+    whole = sums.astype(np.int64)
+    hessian = (whole + (1 << (_PACK - 1))) >> _PACK
+    return whole - (hessian << _PACK), hessian
+
+
+def logistic_offsets(labels: Labels) -> NDArray[np.int32]:
+    """What to add to a margin step to find its table entry: int32 ``[rows]``."""
+    return (labels * _TABLE + _HALF).astype(np.int32)
+
+
+def logistic_entries(
+    margins: Margins, offsets: NDArray[np.int32], *, work: NDArray[np.int32], out: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Table positions for margins int32 ``[rows]``, written to ``out``; ``work`` is overwritten."""
+    np.right_shift(margins, _SHIFT, out=work)
+    np.minimum(work, _HALF, out=work)
+    np.maximum(work, -_HALF, out=work)
+    np.add(work, offsets, out=work)
+    out[:] = work
+    return out
+
+
+def softmax_terms(margins: Margins, labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gradient and scaled hessian, whole numbers float64 ``[rows, classes]``; their joint length is at most √2 GRID.
+
+    Every entry is rounded towards zero, so that no rounding can lengthen the vector.
+    """
+    scores = margins.astype(np.float64) / MARGIN_UNIT
+    scores -= scores.max(axis=1, keepdims=True)
+    p = np.exp(scores)
+    p /= p.sum(axis=1, keepdims=True)
+    hessian = np.floor(HESSIAN_SCALE["softmax"] * p * (1 - p) * GRID * _SAFETY)
+    p[np.arange(len(labels)), labels] -= 1
+    return np.trunc(p * GRID * _SAFETY), hessian
+
+
+def squared_terms(margins: Margins, labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Residual clipped to [-1, 1] and the constant hessian, whole numbers float64 ``[rows]``."""
+    residual = np.clip(margins - labels.astype(np.int64) * (MARGIN_UNIT // UNIT_LABEL), -MARGIN_UNIT, MARGIN_UNIT)
+    return residual * float(GRID // MARGIN_UNIT), np.full(len(labels), HESSIAN_SCALE["squared"] * GRID)

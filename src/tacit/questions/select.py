@@ -1,0 +1,99 @@
+"""`Select`: which values are common. Not a sum: only keys above a noisy threshold leave, and δ is charged for the rest.
+
+A key that a single unit holds alone is released with probability at most the charged δ (Korolova et al. 2009; Wilkins et al. 2024).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from tacit.errors import UsageError
+from tacit.guarantee import Relation
+from tacit.questions.base import GRID, Batch, Bounds, RecordSource, SessionCache
+from tacit.questions.counts import column
+from tacit.questions.encoding import texts
+
+
+@dataclass(frozen=True)
+class Select:
+    """The values of some text columns that more than a few units have.
+
+    Args:
+        columns: the columns.
+        values_per_unit: how many different values of one column a unit may contribute; which ones depends on its own values alone.
+        longest: texts longer than this are ignored.
+
+    Guarantees:
+        One unit adds GRID to at most ``values_per_unit`` counts per column, so the length is √(columns · values_per_unit) GRID. A count is
+        released only if its noisy value exceeds `threshold`, which a count of one does with probability at most δ over all of a unit's keys.
+    """
+
+    columns: tuple[str, ...]
+    values_per_unit: int = 1
+    longest: int = 120
+    kind: ClassVar[str] = "select@1"
+
+    def __post_init__(self) -> None:
+        if not self.columns or self.values_per_unit < 1:
+            raise UsageError(f"Expected at least one column and values_per_unit={self.values_per_unit} >= 1.")
+
+    @property
+    def keys_per_unit(self) -> int:
+        """L0 bound."""
+        return len(self.columns) * self.values_per_unit
+
+    def bounds(self, relation: Relation) -> Bounds:
+        """See the class."""
+        keys = self.keys_per_unit * relation.factor
+        return Bounds(keys, keys * GRID, math.ceil(math.sqrt(keys) * GRID), GRID)
+
+    def threshold(self, sigma: float, delta: float, relation: Relation) -> float:
+        """The smallest noisy count (in grid steps) to release, for Gaussian noise of ``sigma`` steps.
+
+        Each of a unit's k keys must stay below with probability 1 - δ/k (union bound), so t = GRID + σ Φ⁻¹(1 - δ/k), plus half a step that
+        rounding may add.
+        """
+        from scipy.special import ndtri
+
+        keys = self.keys_per_unit * relation.factor
+        return GRID - sigma * float(ndtri(delta / keys)) + 0.5
+
+    def count(self, records: RecordSource, cache: SessionCache) -> dict[str, dict[str, int]]:
+        """Exact counts in grid steps, column by column. For the guard's eyes alone: even which keys there are is private."""
+        counts: dict[str, Counter[str]] = {name: Counter() for name in self.columns}
+        for batch in records.batches(self.columns):
+            for name in self.columns:
+                counts[name].update(self._batch_counts(batch, name))
+        return {name: {key: count * GRID for key, count in found.items()} for name, found in counts.items()}
+
+    def _batch_counts(self, batch: Batch, name: str) -> dict[str, int]:
+        values = pl.from_arrow(pa.chunked_array([texts(column(batch, name)).cast(pa.large_string())]))
+        units = np.arange(batch.rows) if batch.units is None else batch.units
+        frame = pl.DataFrame({"value": values, "unit": units}).drop_nulls().filter(pl.col("value").str.len_chars() <= self.longest)
+        if batch.units is not None:
+            frame = frame.unique().with_columns(order=pl.col("value").map_elements(_order, return_dtype=pl.UInt64))
+            frame = frame.filter(pl.col("order").rank("ordinal").over("unit") <= self.values_per_unit)
+        tally = frame.group_by("value").len()
+        return dict(zip(tally["value"].to_list(), tally["len"].to_list(), strict=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Canonical plain form."""
+        return {"kind": self.kind, "columns": list(self.columns), "values_per_unit": self.values_per_unit, "longest": self.longest}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Select:
+        """The question that `to_dict` described."""
+        return cls(tuple(data["columns"]), int(data["values_per_unit"]), int(data["longest"]))
+
+
+def _order(value: str) -> int:
+    """A public pseudo-random order of texts."""
+    return int.from_bytes(hashlib.sha256(b"tacit.select\x00" + value.encode()).digest()[:8], "big")

@@ -1,0 +1,156 @@
+"""A pilot result as a real run would make it, to look at and to test with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from scipy.stats import beta
+
+from tacit.pilot.recommend import Gates, recommend
+from tacit.pilot.results import (
+    AlertBudget,
+    Attack,
+    CalibrationBin,
+    Candidate,
+    Control,
+    Cost,
+    EvidenceBook,
+    Group,
+    LedgerInfo,
+    Measure,
+    Meta,
+    NoisedValue,
+    PilotResult,
+    Rate,
+    Threat,
+    Utility,
+    Words,
+)
+
+HEAD = "9f3c51d0a47be2286a1f0c9d5e8b7431c2d94f60718ea35b9d60f2c4e1a7b358"
+GROUPS = (("department", "finance", 880), ("department", "engineering", 2140), ("department", "sales", 1310), ("department", "support", 690),
+          ("site", "Basel", 2410), ("site", "Porto", 310))
+
+
+@dataclass(frozen=True)
+class Spec:
+    name: str
+    kind: str
+    epsilon: float | None
+    auc: float
+    recall: float
+    hits: int
+    seconds: float
+    sites: int = 1
+    model: str = "200 trees over public splits"
+
+
+SPECS = (
+    Spec("Baseline", "baseline", None, 0.9921, 0.93, 570, 3.31, model="Gradient boosting, scikit-learn"),
+    Spec("ε = 8", "private", 8, 0.9893, 0.925, 71, 0.44),
+    Spec("ε = 3", "private", 3, 0.9870, 0.92, 52, 0.43),
+    Spec("ε = 1", "private", 1, 0.9841, 0.91, 39, 0.43),
+    Spec("ε = 0.1", "private", 0.1, 0.9432, 0.76, 31, 0.42),
+    Spec("4 sites, ε = 1", "federated", 1, 0.9838, 0.905, 37, 0.61, sites=4),
+    Spec("Logistic, ε = 1", "linear", 1, 0.9534, 0.80, 33, 0.21, model="Logistic regression"),
+)
+
+
+def clopper_pearson(hits: int, n: int) -> tuple[float, float]:
+    low = 0.0 if hits == 0 else float(beta.ppf(0.025, hits, n - hits + 1))
+    return low, 1.0 if hits == n else float(beta.ppf(0.975, hits + 1, n - hits))
+
+
+def bound(fpr: float, epsilon: float, delta: float) -> float:
+    return min(1.0, math.exp(epsilon) * fpr + delta, 1 - math.exp(-epsilon) * (1 - fpr - delta))
+
+
+def make_rate(fpr: float, hits: int, *, n: int = 3000, epsilon: float | None, ref: str, resolvable: bool = True) -> Rate:
+    low, high = clopper_pearson(hits, n)
+    return Rate(fpr, Measure(hits / n, ref, low, high), None if epsilon is None else bound(fpr, epsilon, 1e-6), resolvable)
+
+
+def _attack(spec: Spec, ref: str) -> Attack:
+    shift = 0.5 + 0.35 * (spec.hits / 3000) ** 0.5
+    return Attack(
+        "likelihood ratio (LiRA)", Measure(shift, ref, shift - 0.012, shift + 0.012),
+        (make_rate(0.01, spec.hits, epsilon=spec.epsilon, ref=ref),
+         make_rate(0.001, spec.hits // 9, epsilon=spec.epsilon, ref=ref, resolvable=spec.kind != "federated")),
+        16, 3000, 3000,
+        Control("shuffled membership", "about 0.50", Measure(0.502, ref), True),
+        Control("planted overfit model", "above 0.80", Measure(0.97, ref), True),
+    )
+
+
+def _groups(spec: Spec, base: str, ref: str) -> tuple[Group, ...]:
+    made = []
+    for i, (column, value, n) in enumerate(GROUPS):
+        gap = 0.01 * (i - 2) * (1 + (1 - spec.recall))
+        half = 1.2 / math.sqrt(n)
+        score = spec.recall - gap
+        made.append(Group(column, value, n, "Recall", Measure(score, ref, score - half, min(1.0, score + half)), Measure(gap, ref, gap - half, gap + half),
+                          Measure(0.01 * (i - 2), base), Measure(0.93 - 0.01 * (i - 2), base), resolvable=value != "Porto"))
+    return tuple(made)
+
+
+def _utility(spec: Spec, ref: str) -> Utility:
+    bins = tuple(CalibrationBin(p, min(1.0, p * (0.9 + 0.02 * i)), 900 - 80 * i) for i, p in enumerate((0.02, 0.12, 0.3, 0.5, 0.71, 0.9)))
+    return Utility(
+        Measure(spec.auc, ref, spec.auc - 0.005, min(1.0, spec.auc + 0.004)), Measure(spec.recall - 0.08, ref, spec.recall - 0.12, spec.recall - 0.03),
+        Measure(spec.recall, ref, spec.recall - 0.03, spec.recall + 0.025), Measure(0.61 * spec.recall, ref), Measure(0.021 + (1 - spec.auc) / 4, ref),
+        bins, ref,
+    )
+
+
+def make_candidate(spec: Spec, book: EvidenceBook, base: str = "") -> Candidate:
+    utility = book.measured(f"utility of {spec.name}", "2 held-out days, 200 bootstrap resamples of units")
+    cost = book.measured(f"cost of {spec.name}", "processor time and peak memory of this process")
+    leak = book.measured(f"attack on {spec.name}", "16 shadow models, 3,000 members, 3,000 others")
+    private = spec.epsilon is not None
+    trust = "curator" if spec.sites == 1 else f"distributed({spec.sites},3,1)"
+    ref = book.charged(f"training of {spec.name}", entry=len(book.rows), digest="51ad0c9e77b2416f") if private else ""
+    return Candidate(
+        spec.name, spec.kind, spec.epsilon, 1e-6 if private else None,
+        f"({spec.epsilon:g}, 1e-06)-DP per user-day, add/remove, {trust}, pld, on «simulated-soc»" if private else "no guarantee",
+        ref, spec.model, trust, spec.sites, round(spec.epsilon * 7.3, 2) if spec.epsilon else None, "b2a9e1507cd34f88" if private else "",
+        _utility(spec, utility), Cost(Measure(spec.seconds, cost), Measure(212.0 + 40 * spec.seconds, cost), Measure(1.9 + spec.seconds, cost)),
+        (_attack(spec, leak),), _groups(spec, base or utility, utility) if spec.kind != "linear" else (),
+    )
+
+
+def make_meta(book: EvidenceBook) -> Meta:
+    data = book.measured("numbers of records", "counted on the owner's side")
+    alerts = book.policy("alert budget: 20 a day", "tacit.toml, [pilot]")
+    return Meta(
+        "Pilot on a simulated enterprise", "simulated-soc", "simulated SOC", "user-day",
+        "One user-day is everything one user did on one day: the guarantee covers all of it together, not just single events.",
+        "add/remove", 1e-6, "2026-11-24 09:12 UTC", "0.1.0", "run-4f21c8", LedgerInfo(HEAD, 6, "pilot/assessment.db"), data, 31, 2000, 800, 40,
+        "the last 2 of 7 days are held out", (1,), Words("intrusion", "intrusions", "user-day", "user-days"),
+        AlertBudget("20 alerts a day", alerts, 20.0), "tacit pilot",
+    )
+
+
+def make_result(specs: tuple[Spec, ...] = SPECS, gates: Gates | None = None, *, change: Callable[[Candidate], Candidate] = lambda c: c) -> PilotResult:
+    book = EvidenceBook()
+    meta = make_meta(book)
+    policy = book.policy("gates", "tacit.toml, [pilot.gates]")
+    candidates = tuple(change(make_candidate(spec, book)) for spec in specs)
+    chosen = gates or Gates(ref=policy)
+    decision = recommend(candidates, Gates(chosen.auc_loss, chosen.recall_loss, chosen.attack_advantage, chosen.group_gap, policy), meta=meta)
+    count = book.charged("noised number of units", entry=99, digest="c0ffee1122334455")
+    return PilotResult(
+        meta, candidates, decision.gates, decision.recommendation, book.rows,
+        Threat("Somebody who can score any record with the model, knows how it was trained, and holds records like yours that were not used.",
+               "One party, the curator, sees the records and adds the noise before anything leaves.",
+               ("Two days of one user: over 30 days the budget adds up, see the table.", "What others know about a user from elsewhere.")),
+        ("These are simulated records: repeat the pilot on your own before you decide.", *decision.warnings),
+        (NoisedValue("number of user-days", 2013.0, count, 7.1),),
+    )
+
+
+@pytest.fixture
+def result() -> PilotResult:
+    return make_result()

@@ -124,7 +124,8 @@ def run(module: str, arguments: Sequence[str], environment: Environment | None =
     python = environment.python() if environment else sys.executable
     path = os.pathsep.join([str(ROOT), *([] if environment else [str(ROOT / "src")])])
     done = subprocess.run(
-        [python, "-m", module, *arguments], cwd=ROOT, env={**os.environ, **SINGLE_THREAD, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+        [python, "-m", module, *arguments], cwd=ROOT, env={**os.environ, **SINGLE_THREAD, "PYTHONPATH": path},
+        capture_output=True, text=True, check=False,
     )
     last = (done.stderr.strip() or "no message").splitlines()[-1]
     if done.returncode == 69:

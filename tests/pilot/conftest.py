@@ -91,7 +91,8 @@ def _groups(spec: Spec, base: str, ref: str) -> tuple[Group, ...]:
         gap = 0.01 * (i - 2) * (1 + (1 - spec.recall))
         half = 1.2 / math.sqrt(n)
         score = spec.recall - gap
-        made.append(Group(column, value, n, "Recall", Measure(score, ref, score - half, min(1.0, score + half)), Measure(gap, ref, gap - half, gap + half),
+        made.append(Group(column, value, n, "Recall", Measure(score, ref, score - half, min(1.0, score + half)),
+                          Measure(gap, ref, gap - half, gap + half),
                           Measure(0.01 * (i - 2), base), Measure(0.93 - 0.01 * (i - 2), base), resolvable=value != "Porto"))
     return tuple(made)
 
@@ -99,9 +100,10 @@ def _groups(spec: Spec, base: str, ref: str) -> tuple[Group, ...]:
 def _utility(spec: Spec, ref: str) -> Utility:
     bins = tuple(CalibrationBin(p, min(1.0, p * (0.9 + 0.02 * i)), 900 - 80 * i) for i, p in enumerate((0.02, 0.12, 0.3, 0.5, 0.71, 0.9)))
     return Utility(
-        Measure(spec.auc, ref, spec.auc - 0.005, min(1.0, spec.auc + 0.004)), Measure(spec.recall - 0.08, ref, spec.recall - 0.12, spec.recall - 0.03),
-        Measure(spec.recall, ref, spec.recall - 0.03, spec.recall + 0.025), Measure(0.61 * spec.recall, ref), Measure(0.021 + (1 - spec.auc) / 4, ref),
-        bins, ref,
+        Measure(spec.auc, ref, spec.auc - 0.005, min(1.0, spec.auc + 0.004)),
+        Measure(spec.recall - 0.08, ref, spec.recall - 0.12, spec.recall - 0.03),
+        Measure(spec.recall, ref, spec.recall - 0.03, spec.recall + 0.025), Measure(0.61 * spec.recall, ref),
+        Measure(0.021 + (1 - spec.auc) / 4, ref), bins, ref,
     )
 
 
@@ -133,7 +135,9 @@ def make_meta(book: EvidenceBook) -> Meta:
     )
 
 
-def make_result(specs: tuple[Spec, ...] = SPECS, gates: Gates | None = None, *, change: Callable[[Candidate], Candidate] = lambda c: c) -> PilotResult:
+def make_result(
+    specs: tuple[Spec, ...] = SPECS, gates: Gates | None = None, *, change: Callable[[Candidate], Candidate] = lambda c: c,
+) -> PilotResult:
     book = EvidenceBook()
     meta = make_meta(book)
     policy = book.policy("gates", "tacit.toml, [pilot.gates]")

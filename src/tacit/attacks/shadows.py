@@ -81,9 +81,10 @@ def _cell_sums(cells: NDArray[np.uint8], margins: Matrix, *, signs: Matrix, memb
         slope = np.tanh(margins[rows] * np.float32(0.5))
         np.multiply(slope - signs[rows], member, out=part[:, :shadows])
         np.multiply(1 - slope * slope, member, out=part[:, shadows:])
-        onehot = sparse.csc_array((np.ones(count, np.float32), cells[rows].astype(np.int32), np.arange(count + 1, dtype=np.int32)), shape=(size, count))
+        places = (np.ones(count, np.float32), cells[rows].astype(np.int32), np.arange(count + 1, dtype=np.int32))
+        onehot = sparse.csc_array(places, shape=(size, count))
         total += onehot @ part
-    return total[:, :shadows] / 2, total[:, shadows:] / 4
+    return total[:, :shadows] * np.float32(0.5), total[:, shadows:] * np.float32(0.25)
 
 
 def sequential_shadows(train: Callable[[NDArray[np.bool_]], Callable[[], NDArray[np.float64]]], membership: NDArray[np.bool_]) -> NDArray[np.float64]:

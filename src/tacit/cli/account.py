@@ -25,8 +25,8 @@ def account(noise: float | None, epsilon: float | None, relation: str, form: str
 
     By privacy loss distributions (exact where nothing is sampled), with Rényi divergences as a second, looser opinion.
     """
-    from tacit.guard.accounting import epsilon_for, noise_for
     from tacit.guarantee import Relation
+    from tacit.guard.accounting import epsilon_for, noise_for
 
     if (noise is None) == (epsilon is None):
         raise UsageError("Expected either --noise or --epsilon; give one of them.")

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from tacit.guard import Entry, Ledger
 
 _LOCATION = click.option(
-    "--ledger", "location", envvar="TACIT_LEDGER", help="File or database URL of the ledger; by default the one that tacit.toml names, or tacit-ledger.db.",
+    "--ledger", "location", envvar="TACIT_LEDGER",
+    help="File or database URL of the ledger; by default the one that tacit.toml names, or tacit-ledger.db.",
 )
-_FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What goes to standard output.")
+_FORMAT = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What goes to standard output.",
+)
 
 
 @click.group()

@@ -25,7 +25,8 @@ def show(file: str, form: str) -> None:
         return
     click.echo(f"{found.kind}, {len(found.domain.names)} features, target «{found.target.column}»: {', '.join(found.classes) or 'a number'}")
     click.echo(str(found.guarantee))
-    click.echo(f"plan {found.provenance.plan[:16]}, ledger entry {found.provenance.charge}, trained {found.provenance.created} by Tacit {found.provenance.version}")
+    origin = found.provenance
+    click.echo(f"plan {origin.plan[:16]}, ledger entry {origin.charge}, trained {origin.created} by Tacit {origin.version}")
 
 
 @model.command()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tacit.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from tacit.pilot import PilotData
 
 
 @click.command()
@@ -46,7 +50,7 @@ def _run(options: dict[str, object]) -> int:
     def say(what: str) -> None:
         click.echo(f"{time.perf_counter() - start:6.1f} s  {what}", err=True)
 
-    gates, data = _gates(options), _data(options, say)
+    gates, data = _gates(options), _data(options)
     spec = PilotSpec(
         budgets=budgets, delta=float(str(options["delta"])), sites=int(str(options["sites"])), shadows=int(str(options["shadows"])),
         seed=int(str(options["seed"])), folder=folder, command=_command(options), arguments=_arguments(options),
@@ -94,7 +98,7 @@ def _gates(options: dict[str, object]) -> dict[str, float] | None:
     return dict(Policy.load(Path(str(options["policy"]))).gates)
 
 
-def _data(options: dict[str, object], say: object) -> object:
+def _data(options: dict[str, object]) -> PilotData:
     from tacit.domain import Domain
     from tacit.guard import Policy
     from tacit.pilot import TableSpec, from_file, hospital, simulated

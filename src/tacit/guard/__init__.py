@@ -15,6 +15,7 @@ from tacit.guard.records import Records
 from tacit.guard.session import Session
 
 __all__ = [
-    "Aggregator", "Books", "Conversation", "Cost", "Curator", "Entry", "Filter", "Guard", "Ledger", "Limits", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records",
-    "Session", "Spent", "answer_with", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "skellam_variance", "stated",
+    "Aggregator", "Books", "Conversation", "Cost", "Curator", "Entry", "Filter", "Guard", "Ledger", "Limits", "MemoryBooks", "Plan",
+    "PlanStep", "Policy", "Records", "Session", "Spent", "answer_with", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost",
+    "plan_event", "skellam_variance", "stated",
 ]

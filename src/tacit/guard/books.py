@@ -47,7 +47,8 @@ class MemoryBooks:
         before = self.costs(scope)
         if not rule.admits([*before, cost]):
             raise BudgetExceeded(
-                f"refused: this plan costs epsilon={rule.epsilon([cost]):.3g} on «{scope.dataset}»; {rule.left(before):.3g} is left. Lower the budget."
+                f"refused: this plan costs epsilon={rule.epsilon([cost]):.3g} on «{scope.dataset}»; {rule.left(before):.3g} is left. "
+                "Lower the budget."
             )
         return self._append("charge", scope, {"plan": plan.digest, "cost": cost.to_dict()}, cost)
 

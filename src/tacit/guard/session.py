@@ -33,7 +33,9 @@ class Session:
 
     def __init__(self, plan: Plan, records: RecordSource, *, source: SecureRandom, share: Fraction = Fraction(1)) -> None:
         if not 0 < share <= 1 or (plan.mechanism == "gaussian" and share != 1):
-            raise UsageError(f"Expected a share of 1 for Gaussian noise, and within (0, 1] for Skellam; got {share}. Plan with Skellam to share noise.")
+            raise UsageError(
+                f"Expected a share of 1 for Gaussian noise, and within (0, 1] for Skellam; got {share}. Plan with Skellam to share noise."
+            )
         self._plan, self._records, self._source, self._share = plan, records, source, share
         self._cache = SessionCache()
         self._next = 0

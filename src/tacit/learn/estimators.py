@@ -161,7 +161,7 @@ class _PrivateClassifier(ClassifierMixin, _Private):  # type: ignore[misc]
             return np.array([float(name) for name in classes]).astype(kind)
         if kind.kind == "b":
             return np.array([name == "true" for name in classes])
-        return np.array(list(classes), dtype=object if kind == object else None)
+        return np.array(list(classes), dtype=object if kind.kind == "O" else None)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probability of each class: float64 ``[rows, classes]``, in the order of ``classes_``."""
@@ -224,8 +224,9 @@ class BoostedTreesClassifier(_PrivateClassifier):
     """
 
     def __init__(
-        self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None, relation: str = "add/remove",
-        rows_per_unit: int = 10, trees: int = TREES, depth: int = DEPTH, passes: int = PASSES, ledger: Books | None = None, test_seed: int | None = None,
+        self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, trees: int = TREES, depth: int = DEPTH, passes: int = PASSES,
+        ledger: Books | None = None, test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.classes, self.relation, self.rows_per_unit = budget, domain, classes, relation, rows_per_unit
         self.trees, self.depth, self.passes, self.ledger, self.test_seed = trees, depth, passes, ledger, test_seed
@@ -256,8 +257,9 @@ class AdditiveClassifier(_PrivateClassifier):
     """
 
     def __init__(
-        self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None, relation: str = "add/remove",
-        rows_per_unit: int = 10, trees: int = 0, depth: int = 4, iterations: int = 60, ledger: Books | None = None, test_seed: int | None = None,
+        self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, trees: int = 0, depth: int = 4, iterations: int = 60,
+        ledger: Books | None = None, test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.classes, self.relation, self.rows_per_unit = budget, domain, classes, relation, rows_per_unit
         self.trees, self.depth, self.iterations, self.ledger, self.test_seed = trees, depth, iterations, ledger, test_seed
@@ -285,8 +287,8 @@ class LinearClassifier(_PrivateClassifier):
     """Private logistic regression by full-batch noisy gradients over a public design. Arguments as in `BoostedTreesClassifier`."""
 
     def __init__(
-        self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None, relation: str = "add/remove",
-        rows_per_unit: int = 10, iterations: int = 40, ledger: Books | None = None, test_seed: int | None = None,
+        self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, iterations: int = 40, ledger: Books | None = None, test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.classes, self.relation, self.rows_per_unit = budget, domain, classes, relation, rows_per_unit
         self.iterations, self.ledger, self.test_seed = iterations, ledger, test_seed
@@ -318,8 +320,8 @@ class DetectionClassifier(BoostedTreesClassifier):
     """
 
     def __init__(
-        self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None, relation: str = "add/remove",
-        rows_per_unit: int = 10, ledger: Books | None = None, test_seed: int | None = None,
+        self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, ledger: Books | None = None, test_seed: int | None = None,
     ) -> None:
         super().__init__(
             budget, domain=domain, classes=classes, relation=relation, rows_per_unit=rows_per_unit, ledger=ledger, test_seed=test_seed,

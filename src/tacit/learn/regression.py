@@ -73,7 +73,7 @@ class Ridge:
         ridge = _RIDGE + self.sigma * math.sqrt(question.width)
         inner = products[:-1, :-1] + ridge * np.eye(question.width - 1)
         values, vectors = np.linalg.eigh(inner)
-        return ((vectors / np.maximum(values, ridge)) @ (vectors.T @ products[:-1, -1]))[None, :]
+        return np.asarray((vectors / np.maximum(values, ridge)) @ (vectors.T @ products[:-1, -1]), np.float64)[None, :]
 
 
 def fit_linear(spec: LearnSpec, aggregator: Aggregator, *, iterations: int = 40) -> LinearModel:

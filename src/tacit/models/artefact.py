@@ -88,7 +88,8 @@ def _verified(metadata: dict[str, str], trusted: VerifyKey | None) -> dict[str, 
     except (TacitError, ValueError):
         raise VerificationError("Expected a model with a public key and a signature; they are damaged. Fetch the model again.") from None
     if trusted is not None and key != trusted:
-        raise VerificationError(f"Expected a model signed by {trusted.fingerprint}; this one is signed by {key.fingerprint}. Ask where it comes from.")
+        signer = key.fingerprint
+        raise VerificationError(f"Expected a model signed by {trusted.fingerprint}; this one is signed by {signer}. Ask where it comes from.")
     key.verify(text, signature, context=CONTEXT)
     try:
         manifest = from_canonical(text)

@@ -18,7 +18,9 @@ _OPSET, _ML_OPSET, _TOLERANCE = 17, 3, 1e-6
 
 
 def to_onnx(model: AdditiveModel, path: str | os.PathLike[str]) -> None:
-    """Write the model as ONNX: one input ``[rows, 1]`` per feature (double, or string for categories, stripped), output ``probabilities``
+    """Write the model as ONNX.
+
+    It has one input ``[rows, 1]`` per feature (double, or string for categories, stripped), and one output: ``probabilities``
     ``[rows, classes]``, or ``value`` for a number.
 
     Raises:

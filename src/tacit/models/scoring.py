@@ -144,7 +144,7 @@ class Scorer:
 def cells_by_bin(partition: Partition, bins: int) -> NDArray[np.uint8]:
     """The cell of every bin, for a partition by one feature only: uint8 ``[bins]``."""
     every = np.arange(bins)
-    return np.sum([table[every] for table in partition.tables], axis=0, dtype=np.uint8)
+    return np.asarray(np.sum([table[every] for table in partition.tables], axis=0, dtype=np.uint8))
 
 
 def _columns(values: Steps) -> list[Steps]:

@@ -130,7 +130,7 @@ def _labels(values: pl.Series, spec: TableSpec) -> NDArray[np.int64]:
         raise DataError(f"Expected two values in the target «{spec.target}»; it has {len(different)}. Name the one to detect with --positive.")
     if positive not in different:
         raise DataError(f"Expected --positive to be a value of «{spec.target}»; the value given is not there. Check its spelling.")
-    return (values == positive).fill_null(False).to_numpy().astype(np.int64)
+    return np.asarray((values == positive).fill_null(False).to_numpy(), np.int64)
 
 
 def _random_split(table: pa.Table, name: str, source: str, *, words: Words, seed: int, groups: tuple[str, ...] = ()) -> PilotData:

@@ -86,14 +86,15 @@ class _Pilot:
 
     def guard(self, table: pa.Table, epsilon: float, scope: str) -> Guard:
         policy = Policy(
-            dataset=scope, unit=PrivacyUnit(self.data.unit), relation=Relation.ADD_REMOVE, budget=Budget(epsilon, self.spec.delta), count_share=0.0025,
-            limits=Limits(minimum_units=0),
+            dataset=scope, unit=PrivacyUnit(self.data.unit), relation=Relation.ADD_REMOVE, budget=Budget(epsilon, self.spec.delta),
+            count_share=0.0025, limits=Limits(minimum_units=0),
         )
         return Guard(Records.open(table), policy=policy, ledger=self.ledger)
 
     def learn(self, epsilon: float, *, scope: str) -> LearnSpec:
         target = TargetSpec(TARGET, positive="1")
-        return LearnSpec(self.data.features, target, Budget(epsilon, self.spec.delta), domain=self.data.domain or self._known(scope), purpose=f"pilot: {scope}")
+        domain = self.data.domain or self._known(scope)
+        return LearnSpec(self.data.features, target, Budget(epsilon, self.spec.delta), domain=domain, purpose=f"pilot: {scope}")
 
     def _known(self, scope: str) -> Domain | None:
         return self.found_domain if "sites" in scope else None
@@ -123,7 +124,8 @@ class _Pilot:
         sites = self.spec.sites
         name = f"{sites} sites, ε = {epsilon:g}"
         place = np.random.default_rng(self.spec.seed).integers(0, sites, self.data.train.num_rows)
-        guards = [self.guard(self.data.train.filter(pa.array(place == s)), epsilon, f"{self.data.name}-assessment {name}, site {s + 1}") for s in range(sites)]
+        scope = f"{self.data.name}-assessment {name}"
+        guards = [self.guard(self.data.train.filter(pa.array(place == s)), epsilon, f"{scope}, site {s + 1}") for s in range(sites)]
         start = time.process_time()
         model = fit_boosted(self.learn(epsilon, scope=name), LocalFederation(guards))
         seconds = time.process_time() - start
@@ -182,7 +184,8 @@ class _Pilot:
             else self._private_attack(pool, labels, epsilon=epsilon, member=member, membership=membership)
         )
         null = evaluate("null", lira(target, shadows, membership), self.rng.random(len(labels)) < 0.5, shadows=self.spec.shadows)
-        ref = self.book.measured(f"attack on «{candidate.name}»", f"{self.spec.shadows} shadow models, twin trained on half of {len(labels):,} records")
+        how = f"{self.spec.shadows} shadow models, twin trained on half of {len(labels):,} records"
+        ref = self.book.measured(f"attack on «{candidate.name}»", how)
         rows: tuple[Attack, ...] = attack_rows(results, ref=ref, null=null)
         return replace(candidate, attacks=rows)
 
@@ -305,7 +308,8 @@ def _meta(pilot: _Pilot, data: PilotData, run: str) -> Meta:
     counted = book.measured("numbers of records", "counted on the owner's side")
     alerts = book.policy(f"alert budget: {data.alerts[1]}", "the command")
     return Meta(
-        f"Pilot on {'a simulated enterprise' if data.source == 'simulated SOC' else data.name}", data.name, data.source, data.unit, data.unit_sentence,
+        f"Pilot on {'a simulated enterprise' if data.source == 'simulated SOC' else data.name}", data.name, data.source, data.unit,
+        data.unit_sentence,
         Relation.ADD_REMOVE.value, spec.delta, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), __version__, run,
         LedgerInfo(pilot.ledger.head, pilot.charged, str(spec.folder / "assessment.db")), counted, len(data.features), data.train.num_rows,
         data.test.num_rows, int(pilot.test_labels.sum()), data.split, (spec.seed,), data.words,
@@ -315,8 +319,8 @@ def _meta(pilot: _Pilot, data: PilotData, run: str) -> Meta:
 
 _THREAT = Threat(
     "Somebody who can score any record with the model, knows how it was trained, and holds records like yours that were not used.",
-    "One party, the curator, sees the records and adds the noise before anything leaves; in the candidate with sites, each site adds its share, and the "
-    "process that adds them up is trusted.",
+    "One party, the curator, sees the records and adds the noise before anything leaves; in the candidate with sites, each site adds its "
+    "share, and the process that adds them up is trusted.",
     (
         "What is known about a unit from elsewhere.", "Several units of one person: their budgets add up.",
         "This page: it contains measurements that are not private.",

@@ -2,6 +2,9 @@
 
 Every block asks for the gradient and hessian sums in the cells of one partition and takes a damped Newton step. Nothing is chosen by looking at
 records: trees are drawn from a public seed, with features weighted by the shape functions that were released before.
+
+A tree of D levels splits between two and D different features, so that some trees refine a few features and others reach for interactions of
+many. D grows with what the noise allows to see: 2^D is about twice the square root of units per standard deviation of the noise.
 """
 
 from __future__ import annotations
@@ -13,14 +16,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tacit.domain import Category
 from tacit.learn.driver import Steps
-from tacit.questions import GRID, CellSums, Frame, Partition, Update
+from tacit.questions import GRID, Binning, CellSums, Frame, Partition, Update
 from tacit.questions.base import Sums
 from tacit.questions.losses import HESSIAN_SCALE, MARGIN_UNIT, squared_length
 
 PASSES = 2
 TREES = 200
-DEPTH = 6
+SHALLOWEST, DEEPEST = 2, 8
 STEP = 0.5
 LARGEST = 1.5
 FOCUS = 0.7
@@ -29,11 +33,11 @@ DAMPING = {"logistic": 8.0, "softmax": 8.0 / math.sqrt(2.0), "squared": 64.0}
 
 @dataclass(frozen=True)
 class BoostingShape:
-    """How many blocks there are, and how large their trees."""
+    """How many blocks there are, and how many levels their trees have; ``depth=None`` lets noise and number of units decide."""
 
     passes: int = PASSES
     trees: int = TREES
-    depth: int = DEPTH
+    depth: int | None = None
 
     def blocks(self, features: int) -> int:
         """How many answers a fit needs."""
@@ -49,6 +53,7 @@ class Boosting:
         shape: number and size of blocks.
         noise_multiplier: of the plan's cell sums.
         rng: public randomness for orders, features and thresholds.
+        size: noised number of units.
         clip: of one unit's contribution; ``None`` if every row is a unit.
         first_step: where in the plan the cell sums begin.
     """
@@ -57,6 +62,7 @@ class Boosting:
     shape: BoostingShape
     noise_multiplier: float
     rng: np.random.Generator
+    size: int
     clip: int | None = None
     first_step: int = 0
     updates: list[Update] = field(default_factory=list)
@@ -92,23 +98,35 @@ class Boosting:
         for _ in range(self.shape.passes):
             for feature in self.rng.permutation(len(counts)):
                 yield int(feature), Partition.of_feature(int(feature), counts[feature])
-        chances = focus(shapes, weights)
+        chances, depth = focus(shapes, weights), self.shape.depth or depth_for(self.size, self._sigma)
         for _ in range(self.shape.trees):
-            yield None, self.tree(chances)
+            yield None, random_tree(self.frame.binning, chances, depth=depth, rng=self.rng)
 
-    def tree(self, chances: NDArray[np.float64]) -> Partition:
-        """A random oblivious tree over features drawn with these chances."""
-        counts = self.frame.binning.counts
-        features = self.rng.choice(len(counts), min(self.shape.depth, len(counts)), replace=False, p=chances)
-        return Partition.oblivious(features, [self._side(int(feature)) for feature in features])
 
-    def _side(self, feature: int) -> NDArray[np.bool_]:
-        """Which bins go right: above a random cut for numbers, a random half for categories."""
-        bins = self.frame.binning.counts[feature]
-        _, kind = self.frame.binning.domain.columns[feature]
-        if hasattr(kind, "values"):
-            return self.rng.integers(0, 2, bins).astype(bool)
-        return np.arange(bins) >= 1 + self.rng.integers(max(bins - 1, 1))
+def depth_for(size: int, sigma: float) -> int:
+    """How many levels a tree has, for so many units and noise of so many units in every cell.
+
+    >>> [depth_for(30_000, sigma) for sigma in (500.0, 60.0, 10.0)]
+    [4, 5, 7]
+    """
+    return int(np.clip(round(1 + math.log2(max(size, 1) / max(sigma, 1e-9)) / 2), SHALLOWEST, DEEPEST))
+
+
+def random_tree(binning: Binning, chances: NDArray[np.float64], *, depth: int, rng: np.random.Generator) -> Partition:
+    """A random oblivious tree: some features, drawn with these chances, each split at least once, some again at another place."""
+    most = min(depth, int(np.count_nonzero(chances)))
+    features = rng.choice(len(chances), int(rng.integers(min(2, most), most + 1)), replace=False, p=chances)
+    again = rng.choice(features, depth - len(features))
+    levels = [int(feature) for feature in (*features, *again)]
+    return Partition.oblivious(levels, [_side(binning, feature, rng) for feature in levels])
+
+
+def _side(binning: Binning, feature: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which bins go right: above a random cut for numbers, a random half for categories."""
+    bins = binning.counts[feature]
+    if isinstance(binning.domain.columns[feature][1], Category):
+        return rng.integers(0, 2, bins).astype(bool)
+    return np.arange(bins) >= 1 + rng.integers(max(bins - 1, 1))
 
 
 def focus(shapes: list[NDArray[np.float64]], weights: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.guard import Aggregator, Plan
-from tacit.learn.boosting import Boosting, BoostingShape
+from tacit.learn.boosting import random_tree
 from tacit.learn.driver import Steps
 from tacit.learn.spending import preparation, unit_clip, with_rest
 from tacit.learn.training import Grounds, LearnSpec, fit_additive, most_outputs
@@ -79,8 +79,8 @@ def _partitions(frame: Frame, shape: FullBatchShape, rng: np.random.Generator) -
     everybody = Partition((0,), (np.zeros(frame.binning.counts[0], np.uint8),), 1)
     singles = [Partition.of_feature(i, bins) for i, bins in enumerate(frame.binning.counts)]
     even = np.full(len(singles), 1 / len(singles))
-    trees = Boosting(frame, BoostingShape(depth=shape.depth), 1.0, rng)
-    return (everybody, *singles, *(trees.tree(even) for _ in range(shape.trees)))
+    trees = (random_tree(frame.binning, even, depth=shape.depth, rng=rng) for _ in range(shape.trees))
+    return (everybody, *singles, *trees)
 
 
 def fit_full_batch(spec: LearnSpec, aggregator: Aggregator, shape: FullBatchShape | None = None) -> AdditiveModel:

@@ -168,7 +168,7 @@ class Partition:
     @cached_property
     def _is_tree(self) -> bool:
         """Whether level k adds 0 or 2^k: then cells are built by doubling, the last level first."""
-        return all(bool(np.isin(table, (0, 1 << level)).all()) for level, table in enumerate(self.tables))
+        return all(bool(((table == 0) | (table == 1 << level)).all()) for level, table in enumerate(self.tables))
 
     @cached_property
     def _sides(self) -> tuple[Table, ...]:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "ledger": "show, verify and export the ledger",
     "model": "show, verify and export a model",
     "pilot": "what privacy costs on your data, what still leaks, what to do next",
+    "policy": "what the owner decided, what is left, which plans wait for a yes",
     "score": "score records with a model",
     "train": "train a model within a policy, charged to its ledger",
 }

@@ -15,7 +15,7 @@ _LOCATION = click.option(
     "--ledger", "location", envvar="TACIT_LEDGER",
     help="File or database URL of the ledger; by default the one that tacit.toml names, or tacit-ledger.db.",
 )
-_FORMAT = click.option(
+FORMAT = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What goes to standard output.",
 )
 
@@ -27,7 +27,7 @@ def ledger() -> None:
 
 @ledger.command()
 @_LOCATION
-@_FORMAT
+@FORMAT
 def show(location: str | None, form: str) -> None:
     """List every entry, and what each data set and window has spent."""
     book = _open(location)
@@ -49,7 +49,7 @@ def show(location: str | None, form: str) -> None:
 @ledger.command()
 @_LOCATION
 @click.option("--head", help="A head that was kept elsewhere, or @FILE that holds it: finds a rollback.")
-@_FORMAT
+@FORMAT
 def verify(location: str | None, head: str | None, form: str) -> None:
     """Check every entry: numbers, chain, digests, signatures; and that a head kept elsewhere is in the chain."""
     from dataclasses import asdict
@@ -92,11 +92,22 @@ def _head(text: str | None) -> str | None:
         raise UsageError(f"Expected a file with a head at «{text[1:]}»; it cannot be read.") from None
 
 
+def printable(text: str) -> str:
+    r"""What others wrote, for the owner's terminal: control characters are spelt out.
+
+    >>> printable("train" + chr(27) + "[2J")
+    'train\\u001b[2J'
+    """
+    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
+
+
 def _where(entry: Entry) -> str:
-    return f"{entry.dataset} {entry.window}" if entry.dataset else "-"
+    return printable(f"{entry.dataset} {entry.window}") if entry.dataset else "-"
 
 
 def _what(entry: Entry) -> str:
-    if entry.kind != "charge":
-        return ""
-    return f"{entry.body['plan']['purpose']} (epsilon so far {entry.body['epsilon_after']:.4g})"
+    if entry.kind == "charge":
+        return f"{printable(entry.body['plan']['purpose'])} (epsilon so far {entry.body['epsilon_after']:.4g})"
+    if entry.kind == "proposal":
+        return f"{printable(entry.body['plan']['purpose'])} (plan {entry.body['plan_digest'][:16]})"
+    return f"plan {entry.body['plan_digest'][:16]}" if entry.kind == "approval" else ""

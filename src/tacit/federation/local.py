@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tacit.errors import OffPlan, UsageError
+from tacit.errors import OffPlan, Refused, UsageError
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, TrustModel
 from tacit.guard import Cost, Guard, Plan, Session, answer_with, plan_cost, stated
 from tacit.questions import Frame, Question, Select, Update
@@ -70,10 +70,33 @@ class LocalFederation:
         return sum(guard.size() for guard in self.guards)
 
     def open(self, plan: Plan) -> FederatedConversation:
-        """Charge the whole plan with every guard. If one refuses, those before it stay charged and nothing is answered."""
+        """Charge the whole plan with every guard, after all of them have been asked whether they would refuse.
+
+        If one refuses all the same, because something else was charged meanwhile, those before it stay charged and nothing is answered.
+
+        Raises:
+            Refused: what the first guard that refuses says; nothing is charged then.
+        """
+        _require_all(self.guards, plan)
         share = Fraction(1, len(self.guards))
         sessions = [guard.open(plan, share=share) for guard in self.guards]
-        return FederatedConversation(self, plan, sessions)
+        return FederatedConversation(self, plan, sessions, _charge_of(self.guards[0]))
+
+
+def _require_all(guards: Sequence[Guard], plan: Plan) -> None:
+    refusals: list[Refused] = []
+    for guard in guards:
+        try:
+            guard.require(plan)
+        except Refused as refusal:
+            refusals.append(refusal)
+    if refusals:
+        raise refusals[0]
+
+
+def _charge_of(guard: Guard) -> tuple[int, str]:
+    entry = guard.last_charge
+    return (entry.sequence, entry.digest) if entry is not None else (0, "")
 
 
 @dataclasses.dataclass
@@ -83,6 +106,7 @@ class FederatedConversation:
     federation: LocalFederation
     plan: Plan
     sessions: Sequence[Session]
+    first_charge: tuple[int, str]
 
     def ask(self, step: int, question: Question, *, model: tuple[Frame, Sequence[Update]] | None = None) -> Sums:
         """The sum of the guards' noisy sums."""
@@ -105,8 +129,7 @@ class FederatedConversation:
     @property
     def charge(self) -> tuple[int, str]:
         """The first guard's entry; each guard's ledger has its own."""
-        entry = self.federation.guards[0].last_charge
-        return (entry.sequence, entry.digest) if entry is not None else (0, "")
+        return self.first_charge
 
     def close(self) -> None:
         """End all sessions."""

@@ -11,6 +11,7 @@ from tacit.crypto import canonical_bytes
 from tacit.errors import BudgetExceeded
 from tacit.guarantee import Scope
 from tacit.guard.accounting import Cost
+from tacit.guard.approvals import Standing, entries_of, require_alike, require_approved
 from tacit.guard.filters import Filter
 from tacit.guard.plan import Plan
 
@@ -38,19 +39,29 @@ class MemoryBooks:
         """Digest of the last entry, hex; of nothing, all zeros."""
         return self.notes[-1].digest if self.notes else "0" * 64
 
-    def charge(self, scope: Scope, *, plan: Plan, cost: Cost, rule: Filter, until: date | None = None) -> Note:
+    def charge(self, scope: Scope, *, plan: Plan, cost: Cost, rule: Filter, until: date | None = None, approval: bool = False) -> Note:
         """Append the charge, or refuse.
 
         Raises:
             BudgetExceeded: if the rule does not admit it.
+            PolicyViolation: if the scope is charged for another unit or relation.
+            Refused: with ``approval``, if the owner did not approve the plan, or it was charged since.
         """
+        self.require_room(scope, plan=plan, cost=cost, rule=rule)
+        if approval:
+            require_approved(Standing.of(plan.digest, entries_of(self, scope)), plan, scope)
+        body = {"plan": plan.to_dict(), "plan_digest": plan.digest, "cost": cost.to_dict(), "approval": approval}
+        return self._append("charge", scope, body, cost)
+
+    def require_room(self, scope: Scope, *, plan: Plan, cost: Cost, rule: Filter) -> None:
+        """Raise what `charge` would raise for the budget."""
+        require_alike(self.find("charge", scope), plan, scope)
         before = self.costs(scope)
         if not rule.admits([*before, cost]):
             raise BudgetExceeded(
                 f"refused: this plan costs epsilon={rule.epsilon([cost]):.3g} on «{scope.dataset}»; {rule.left(before):.3g} is left. "
                 "Lower the budget."
             )
-        return self._append("charge", scope, {"plan": plan.digest, "cost": cost.to_dict()}, cost)
 
     def record(self, kind: str, scope: Scope, body: dict[str, Any]) -> Note:
         """Append evidence."""

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -122,7 +122,10 @@ class Filter:
         return max(0.0, EXTRAS_SHARE * self.budget.delta - taken)
 
     def fixed_epsilon(self, costs: Sequence[Cost]) -> float:
-        """ε at the budget's δ if all of these had been one plan fixed beforehand; exact for Gaussian events, else by PLD, rounded up."""
+        """ε at the budget's δ if all of these had been one plan fixed beforehand; exact for Gaussian events, else by PLD, rounded up.
+
+        Where neither is known (events of ρ-zCDP), it is the filter's own figure.
+        """
         if not costs:
             return 0.0
         mu_squared, upper = _mu_squared(costs), self.epsilon(costs)
@@ -132,7 +135,7 @@ class Filter:
             return upper
         if mu_squared is not None:
             return min(upper, gdp_epsilon(math.sqrt(mu_squared), delta) + 2 * ratio)
-        event = dp_accounting.ComposedDpEvent([_as_gaussian(cost.event) for cost in costs])
+        event = dp_accounting.ComposedDpEvent([part for cost in costs for part in _as_gaussian(cost.event)])
         return min(upper, pld_epsilon(event, delta, self.relation, grid=1e-3) + 2 * ratio)
 
     @property
@@ -178,9 +181,11 @@ def _mu_squared(costs: Sequence[Cost]) -> float | None:
     return None if any(part is None for part in parts) else math.fsum(part for part in parts if part is not None)
 
 
-def _as_gaussian(event: Any) -> Any:
-    mu_squared = gaussian_mu_squared(event)
-    return event if not mu_squared else dp_accounting.GaussianDpEvent(1 / math.sqrt(mu_squared))
+def _as_gaussian(event: Any) -> Iterator[Any]:
+    """What a distribution of privacy loss can be made of: each part as it is, Skellam as the Gaussian it stands for."""
+    for leaf, count in leaves(event):
+        mu_squared = gaussian_mu_squared(leaf)
+        yield dp_accounting.SelfComposedDpEvent(leaf if mu_squared is None else dp_accounting.GaussianDpEvent(1 / math.sqrt(mu_squared)), count)
 
 
 @lru_cache(maxsize=256)

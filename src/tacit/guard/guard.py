@@ -7,13 +7,15 @@ from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any, Protocol
 
-from tacit.errors import PolicyViolation, Refused
+from tacit.errors import PolicyViolation
 from tacit.guarantee import Scope
 from tacit.guard.accounting import Cost, mu_for, plan_cost
+from tacit.guard.approvals import Standing, entries_of, propose, require_approved
 from tacit.guard.filters import Filter
 from tacit.guard.plan import Plan, PlanStep
 from tacit.guard.policy import Policy
 from tacit.guard.session import Session
+from tacit.guard.sources import paid_for
 from tacit.questions import GRID, RecordSource, UnitCount
 from tacit.randomness import SecureRandom
 
@@ -32,6 +34,11 @@ class Charged(Protocol):
         ...
 
     @property
+    def kind(self) -> str:
+        """What it is."""
+        ...
+
+    @property
     def body(self) -> dict[str, Any]:
         """What it says."""
         ...
@@ -40,8 +47,17 @@ class Charged(Protocol):
 class Books(Protocol):
     """What the guard needs of a ledger."""
 
-    def charge(self, scope: Scope, *, plan: Plan, cost: Cost, rule: Filter, until: date | None = None) -> Charged:
-        """Append a charge durably if the rule admits it together with everything charged to the scope; else raise."""
+    def charge(
+        self, scope: Scope, *, plan: Plan, cost: Cost, rule: Filter, until: date | None = None, approval: bool = False,
+    ) -> Charged:
+        """Append a charge durably if the rule admits it together with everything charged to the scope; else raise.
+
+        With ``approval`` only if the owner approved the plan once more often than it was charged.
+        """
+        ...
+
+    def require_room(self, scope: Scope, *, plan: Plan, cost: Cost, rule: Filter) -> None:
+        """Raise what `charge` would raise for the budget; append nothing."""
         ...
 
     def record(self, kind: str, scope: Scope, body: dict[str, Any]) -> Charged:
@@ -70,20 +86,24 @@ class Guard:
         policy: what is allowed.
         ledger: where charges are kept.
         source: where noise comes from; by default the operating system's entropy.
-        today: the date that decides about the budget window.
+        today: the date that decides about the budget window; the records of that window alone are seen.
 
     Guarantees:
         The charge for a whole plan is durable before `open` returns, so a crash costs budget and never privacy. What is refused, and why,
         depends on the policy, the ledger, the plan and released noisy counts; never on the records.
+
+    Raises:
+        UsageError: if the records are not grouped by the policy's unit, or the budget renews and they have no time.
     """
 
     def __init__(
         self, records: RecordSource, *, policy: Policy, ledger: Books, source: SecureRandom | None = None,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
-        self._records, self._source = records, source or SecureRandom()
+        self._source = source or SecureRandom()
         self.policy, self.ledger = policy, ledger
         self.scope = policy.scope(today())
+        self._records = paid_for(records, unit=policy.unit, window=self.scope.window)
         self.last_charge: Charged | None = None
 
     @property
@@ -98,18 +118,33 @@ class Guard:
             Refused: if policy, minimum number of units, approval or budget say no; then nothing is charged for the plan.
             StorageError: if the ledger cannot be written; then nothing is answered.
         """
+        self.require(plan)
+        return self._charged_session(plan, share, approval=self._waits)
+
+    def require(self, plan: Plan) -> None:
+        """Raise what `open` would, without charging the plan. A plan that waits for the owner is left in the ledger as a proposal."""
         self.policy.require(plan)
         self._require_minimum(plan)
-        self._require_approval(plan)
-        return self._charged_session(plan, share)
+        self.ledger.require_room(self.scope, plan=plan, cost=plan_cost(plan), rule=self.policy.accounting)
+        if self._waits:
+            propose(self.ledger, self.scope, plan)
+            require_approved(Standing.of(plan.digest, entries_of(self.ledger, self.scope)), plan, self.scope)
 
-    def _charged_session(self, plan: Plan, share: Fraction) -> Session:
+    @property
+    def _waits(self) -> bool:
+        return self.policy.limits.approval != "automatic"
+
+    def _charged_session(self, plan: Plan, share: Fraction, *, approval: bool) -> Session:
         session = Session(plan, self._records, source=self._source, share=share)
-        self.last_charge = self.ledger.charge(self.scope, plan=plan, cost=plan_cost(plan), rule=self.policy.accounting)
+        self.last_charge = self.ledger.charge(
+            self.scope, plan=plan, cost=plan_cost(plan), rule=self.policy.accounting, approval=approval,
+        )
         return session
 
     def size(self) -> int:
         """The noised number of units of this data set and window, in whole units; charged once, then read from the ledger.
+
+        It is the policy's own plan: the owner approved it by setting ``count_share``.
 
         Raises:
             Refused: if the budget does not allow it.
@@ -119,7 +154,7 @@ class Guard:
 
     def _release_count(self) -> Charged:
         plan = self.count_plan()
-        answer = self._charged_session(plan, Fraction(1)).answer(0, UnitCount())
+        answer = self._charged_session(plan, Fraction(1), approval=False).answer(0, UnitCount())
         return self.ledger.record("count", self.scope, {"grid_count": int(answer[0]), "plan": plan.digest})
 
     def count_plan(self) -> Plan:
@@ -136,13 +171,4 @@ class Guard:
             raise PolicyViolation(
                 f"refused: the policy asks for at least {minimum} of «{plan.unit}»; the noised count is {size}. Add data, or ask the owner to "
                 "lower [limits] minimum_units."
-            )
-
-    def _require_approval(self, plan: Plan) -> None:
-        if self.policy.limits.approval == "automatic":
-            return
-        if not any(entry.body.get("plan") == plan.digest for entry in self.ledger.find("approval", self.scope)):
-            raise Refused(
-                f"refused: every plan on «{self.scope.dataset}» waits for the owner. Ask for an approval of plan {plan.digest[:16]}, "
-                "then open the same plan again."
             )

@@ -19,9 +19,10 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from tacit.crypto import SigningKey, VerifyKey
-from tacit.errors import BudgetExceeded, LedgerCorrupted, PolicyViolation, RollbackDetected, SignatureInvalid, StorageError, UsageError
+from tacit.errors import BudgetExceeded, LedgerCorrupted, RollbackDetected, SignatureInvalid, StorageError, UsageError
 from tacit.guarantee import Budget, Relation, Scope
 from tacit.guard.accounting import Cost
+from tacit.guard.approvals import APPROVAL, CHARGE, PROPOSAL, Standing, require_alike, require_approved
 from tacit.guard.filters import Filter, Spent
 from tacit.guard.ledger_entry import FORMAT, NO_DIGEST, Entry, Row, encode_body
 from tacit.guard.ledger_export import write_lines
@@ -47,8 +48,8 @@ class Ledger:
     Guarantees:
         `charge` reads what the scope has spent, asks the filter and appends within one transaction that excludes every other writer, and
         returns after it is durable (SQLite: write-ahead log, ``synchronous=FULL``; PostgreSQL: ``synchronous_commit=on``). So concurrent
-        processes cannot overspend together, and whatever is done after `charge` returned was charged. Every entry that a charge relies on
-        is checked against its signature first.
+        processes cannot overspend together, and whatever is done after `charge` returned was charged. Every entry is checked against its
+        place in the chain and its signature before a charge is appended to it.
 
     ==============================================  ========================================================
     a changed, removed, added or reordered entry    `verify` raises `LedgerCorrupted`, with its ``sequence``
@@ -60,7 +61,7 @@ class Ledger:
 
     def __init__(self, store: Store, key: SigningKey | None) -> None:
         self._store, self._key = store, key
-        self._known: dict[int, tuple[str, Entry]] = {}
+        self._known: dict[int, tuple[str, Entry | None]] = {}
         with store.reading() as connection:
             self._id, self._public = _genesis(next(store.rows(connection), None), store.name)
         if key is not None and key.public != self._public:
@@ -86,6 +87,15 @@ class Ledger:
                 raise UsageError(f"Expected a ledger at {store.name}; there is none. Name another, or let the first charge begin it.")
             return cls(store, _begin(store, key))
         return cls(store, _load_key(store, key))
+
+    @staticmethod
+    def exists(location: str | Path) -> bool:
+        """Whether a ledger was begun there.
+
+        Raises:
+            StorageError: if that cannot be found out.
+        """
+        return Store(location).exists()
 
     @classmethod
     def ephemeral(cls) -> Ledger:
@@ -129,7 +139,9 @@ class Ledger:
         with self._store.reading() as connection:
             return self._tail(connection).digest
 
-    def charge(self, scope: Scope, *, plan: Plan, cost: Cost, rule: Filter, until: date | None = None) -> Entry:
+    def charge(
+        self, scope: Scope, *, plan: Plan, cost: Cost, rule: Filter, until: date | None = None, approval: bool = False,
+    ) -> Entry:
         """Append a charge if the rule admits it together with everything charged to the scope; durable on return.
 
         Args:
@@ -138,25 +150,38 @@ class Ledger:
             cost: what it takes.
             rule: the budget and its filter.
             until: when the budget renews, for the message; by default the end of the scope's window.
+            approval: whether the owner must have approved the plan, once for each charge.
 
         Raises:
             BudgetExceeded: if it does not fit; nothing was written.
             PolicyViolation: if the scope is charged for another unit or relation.
+            Refused: with ``approval``, if the owner did not approve the plan, or it was charged since.
             StorageError: if it cannot be written; nothing was.
-            LedgerCorrupted: if an earlier entry is not right.
+            LedgerCorrupted: if any earlier entry is not right.
         """
         key = self._require_key()
         with self._store.writing() as connection:
-            earlier = self._charges(connection, scope)
-            _require_alike(earlier, plan, scope)
-            costs = [Cost.from_dict(entry.body["cost"]) for entry in earlier]
-            if not rule.admits([*costs, cost]):
-                raise BudgetExceeded(_refusal(rule, costs, cost, scope=scope, until=until or window_end(scope.window)))
+            earlier = self._checked_all(connection, scope)
+            costs = _room(earlier, plan, cost, rule=rule, scope=scope, until=until)
+            if approval:
+                require_approved(Standing.of(plan.digest, earlier), plan, scope)
             body = {
                 "plan": plan.to_dict(), "plan_digest": plan.digest, "cost": cost.to_dict(), "filter": rule.kind,
                 "budget": {"epsilon": rule.budget.epsilon, "delta": rule.budget.delta}, "epsilon_after": rule.epsilon([*costs, cost]),
+                "approval": approval,
             }
             return self._append(connection, key, kind="charge", scope=scope, body=body)
+
+    def require_room(self, scope: Scope, *, plan: Plan, cost: Cost, rule: Filter) -> None:
+        """Raise what `charge` would raise for budget, unit and relation; nothing is written, and another process may be faster.
+
+        Raises:
+            BudgetExceeded: if it does not fit.
+            PolicyViolation: if the scope is charged for another unit or relation.
+            LedgerCorrupted: if any earlier entry is not right.
+        """
+        with self._store.reading() as connection:
+            _room(self._checked_all(connection, scope), plan, cost, rule=rule, scope=scope)
 
     def record(self, kind: str, scope: Scope, body: dict[str, Any]) -> Entry:
         """Append evidence: a release, an attack result, an approval, a promotion. Durable on return.
@@ -249,22 +274,30 @@ class Ledger:
         return self._checked(row)
 
     def _checked(self, row: Row) -> Entry:
-        """The entry, checked and remembered by its digest, which no other entry can have."""
+        """The entry, checked, and remembered by its digest, which no other entry can have."""
         entry = row.open(self._public)
-        self._known[row.sequence] = (row.digest, entry)
+        self._known[row.sequence] = (row.digest, entry if entry.kind in (CHARGE, PROPOSAL, APPROVAL) else None)
         return entry
 
-    def _charges(self, connection: Connection, scope: Scope) -> list[Entry]:
-        tail, count = self._tail(connection), self._store.count(connection)
-        if tail.sequence != count:
-            raise LedgerCorrupted(f"ledger {self.name}: entries are missing ({count} of {tail.sequence}). Run `tacit ledger verify`.")
-        equal = {"dataset": scope.dataset, "window": scope.window, "kind": "charge"}
-        digests = self._store.digests(connection, equal)
-        new = [sequence for sequence, digest in digests if self._known.get(sequence, ("",))[0] != digest]
-        if new:
-            for row in self._store.rows(connection, equal, after=new[0] - 1):
-                self._checked(row)
-        return [self._known[sequence][1] for sequence, _ in digests]
+    def _checked_all(self, connection: Connection, scope: Scope) -> list[Entry]:
+        """The charges, proposals and approvals of a scope, after every entry of the ledger has been checked, each once in this process.
+
+        All of them, because a charge that was moved to another scope would be missed by whoever looks at one scope only.
+        """
+        digests = self._store.digests(connection)
+        known = 0
+        for sequence, digest in digests:
+            if sequence != known + 1 or self._known.get(sequence, ("",))[0] != digest:
+                break
+            known = sequence
+        previous = self._known[known][0] if known else NO_DIGEST
+        for row in self._store.rows(connection, after=known):
+            known += 1
+            _require_place(row, known, previous)
+            self._checked(row)
+            previous = row.digest
+        entries = (self._known[sequence][1] for sequence in range(1, known + 1))
+        return [entry for entry in entries if entry is not None and entry.scope == scope]
 
     def _append(self, connection: Connection, key: SigningKey, *, kind: str, scope: Scope, body: dict[str, Any]) -> Entry:
         tail = self._tail(connection)
@@ -323,6 +356,8 @@ def _write_genesis(store: Store, key: SigningKey) -> None:
 
 
 def _genesis(row: Row | None, name: str) -> tuple[str, VerifyKey]:
+    if row is not None and row.sequence < 1:
+        raise LedgerCorrupted(f"ledger entry {row.sequence}: no entry has this number; it was moved.", sequence=row.sequence)
     if row is None or row.sequence != 1 or row.kind != "genesis":
         raise LedgerCorrupted(f"ledger {name}: the first entry is missing. Restore the ledger from a backup.", sequence=1)
     # The key stands inside the entry that it signs: read it, then check that it did.
@@ -346,15 +381,16 @@ def _require_place(row: Row, expected: int, previous: str) -> None:
         raise LedgerCorrupted(f"ledger entry {row.sequence}: a ledger begins once, with its first entry.", sequence=row.sequence)
 
 
-def _require_alike(earlier: list[Entry], plan: Plan, scope: Scope) -> None:
-    if not earlier:
-        return
-    before, now = earlier[0].body["plan"], plan.to_dict()
-    if before["unit"] != now["unit"] or before["relation"] != now["relation"]:
-        raise PolicyViolation(
-            f"refused: {scope} is charged per {before['unit']['name']}, {before['relation']}; this plan is per {plan.unit}, {plan.relation}. Such "
-            "costs cannot be added. Keep the unit and relation, or give the records another data set name and a budget of their own."
-        )
+def _room(
+    earlier: list[Entry], plan: Plan, cost: Cost, *, rule: Filter, scope: Scope, until: date | None = None,
+) -> list[Cost]:
+    """What the scope was charged before, if one more cost fits beside it."""
+    charges = [entry for entry in earlier if entry.kind == CHARGE]
+    require_alike(charges, plan, scope)
+    costs = [Cost.from_dict(entry.body["cost"]) for entry in charges]
+    if not rule.admits([*costs, cost]):
+        raise BudgetExceeded(_refusal(rule, costs, cost, scope=scope, until=until or window_end(scope.window)))
+    return costs
 
 
 def _rule_of(entry: Entry) -> Filter:

@@ -38,6 +38,13 @@ _SQLITE_GUARDS = tuple(
 )
 
 
+_POSTGRES_GUARDS = (
+    "CREATE OR REPLACE FUNCTION tacit_ledger_no_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''append-only''; END'",
+    "DROP TRIGGER IF EXISTS tacit_ledger_no_change ON tacit_ledger",
+    "CREATE TRIGGER tacit_ledger_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON tacit_ledger EXECUTE FUNCTION tacit_ledger_no_change()",
+)
+
+
 class Store:
     """Rows of one ledger. ``location`` is a path or a database URL; it appears in messages without its password."""
 
@@ -60,11 +67,10 @@ class Store:
             return sa.inspect(connection).has_table(_entries.name)
 
     def create(self, connection: Connection) -> None:
-        """Create the table; does nothing if it is there."""
+        """Create the table, which refuses changes; does nothing if it is there."""
         _metadata.create_all(connection)
-        if self.is_sqlite:
-            for statement in _SQLITE_GUARDS:
-                connection.exec_driver_sql(statement)
+        for statement in _SQLITE_GUARDS if self.is_sqlite else _POSTGRES_GUARDS:
+            connection.exec_driver_sql(statement)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -76,7 +82,8 @@ class Store:
     def writing(self) -> Iterator[Connection]:
         """A transaction that no other writer overlaps; committed durably when the block ends, undone if it raises."""
         with self._translated(), self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+            # Read committed, whatever the server's default is: what is read after the lock must see what was committed before it.
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN ISOLATION LEVEL READ COMMITTED")
             try:
                 if not self.is_sqlite:
                     self._lock(connection)
@@ -100,15 +107,9 @@ class Store:
         found = connection.execute(sa.select(_entries).order_by(_entries.c.sequence.desc()).limit(1)).first()
         return None if found is None else _row(found)
 
-    def count(self, connection: Connection) -> int:
-        """How many rows there are."""
-        return int(connection.execute(sa.select(sa.func.count()).select_from(_entries)).scalar_one())
-
-    def digests(self, connection: Connection, equal: Mapping[str, str]) -> list[tuple[int, str]]:
-        """(sequence, digest) of the rows whose columns equal these."""
+    def digests(self, connection: Connection) -> list[tuple[int, str]]:
+        """(sequence, digest) of every row, in order."""
         query = sa.select(_entries.c.sequence, _entries.c.digest).order_by(_entries.c.sequence)
-        for column, value in equal.items():
-            query = query.where(_entries.c[column] == value)
         return [(int(sequence), str(digest)) for sequence, digest in connection.execute(query)]
 
     def rows(self, connection: Connection, equal: Mapping[str, str] = MappingProxyType({}), *, after: int | None = None) -> Iterator[Row]:
@@ -179,6 +180,8 @@ def _engine(url: URL) -> sa.Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Bytes that are no UTF-8 must reach the check of the entry that holds them, which says where they are.
+    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
     cursor = connection.cursor()
     for setting in ("journal_mode=WAL", "synchronous=FULL", "trusted_schema=OFF"):
         cursor.execute(f"PRAGMA {setting}")
@@ -195,6 +198,7 @@ def _prepare_postgres(connection: Any, _record: object) -> None:
 _MESSAGES = (
     ("not a database", "it is not a ledger: the file is something else. Name another file"),
     ("locked", f"another process has held it for more than {WAIT_SECONDS} s. Try again when that one has finished"),
+    ("lock timeout", f"another process has held it for more than {WAIT_SECONDS} s. Try again when that one has finished"),
     ("full", "the disk is full. Nothing was written; free some space and try again"),
     ("readonly", "it cannot be written. Check the permissions of the file and its folder"),
     ("unable to open", "it cannot be opened. Check that the folder exists and can be written"),

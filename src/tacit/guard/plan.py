@@ -77,7 +77,7 @@ class Plan:
         steps: in the order they are asked.
         mechanism: ``"gaussian"`` (one curator, rounded Gaussian) or ``"skellam"`` (each site adds a share).
         sampler: ``"full"``: every record takes part in every answer.
-        selection_delta: δ of the steps that choose keys above a noisy threshold.
+        selection_delta: δ of all answers together that choose keys above a noisy threshold.
         run: a public random name; two runs of the same steps are two plans and two charges.
 
     Raises:
@@ -161,7 +161,7 @@ class Plan:
             fields["relation"] = Relation(fields["relation"])
             fields["steps"] = tuple(PlanStep(**step) for step in fields["steps"])
             return cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"Expected a plan as written by Plan.to_dict; got one that does not fit ({type(error).__name__}).") from error
 
     @property

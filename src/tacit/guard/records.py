@@ -74,11 +74,13 @@ class Records:
 
     def __init__(
         self, reader: Reader, *, unit: PrivacyUnit, batch_rows: int, origin: Unchanged | None = None, spool: Spool | None = None,
+        time: str | None = None,
     ) -> None:
         self._reader, self._unit, self._batch_rows, self._origin, self._spool = reader, unit, batch_rows, origin, spool
         self._fields = {field.name: field for field in reader.fields}
         self._unusable: frozenset[str] = frozenset(field.name for field in reader.fields if field.kind is None)
         self._dropped = 0
+        self._time = time
         self.names_are_public = True
 
     @classmethod
@@ -110,7 +112,7 @@ class Records:
         limits = _Limits(wanted, time, max_rows_per_unit)
         if not isinstance(source, str | os.PathLike):
             reader = TableReader.of(table_of(source))
-            return cls(limits.arranged(reader, None), unit=wanted, batch_rows=batch_rows)._noting(reader)
+            return cls(limits.arranged(reader, None), unit=wanted, batch_rows=batch_rows, time=time)._noting(reader)
         path = Path(source)
         kind = _format_of(path, format)
         if kind in ("parquet", "arrow") and wanted.is_record:
@@ -130,7 +132,9 @@ class Records:
             if is_text and arranged is not reader:
                 for part in reader.paths:
                     part.unlink(missing_ok=True)
-            records = cls(arranged, unit=limits.unit, batch_rows=batch_rows, origin=origin or reader.unchanged, spool=spool)._noting(reader)
+            records = cls(
+                arranged, unit=limits.unit, batch_rows=batch_rows, origin=origin or reader.unchanged, spool=spool, time=limits.time,
+            )._noting(reader)
             records.names_are_public = kind != "jsonl"
         except BaseException:
             spool.close()
@@ -156,6 +160,11 @@ class Records:
     def unit(self) -> PrivacyUnit:
         """What rows are grouped by."""
         return self._unit
+
+    @property
+    def time(self) -> str | None:
+        """The column that says when, for a unit with a window."""
+        return self._time
 
     @property
     def _rows(self) -> int:
@@ -233,7 +242,7 @@ class Records:
             table = table.drop_columns([UNIT]).take(pa.array(chosen)).append_column(UNIT, pa.array(units))
         else:
             table = table.take(pa.array(chosen))
-        return Records(TableReader(table, self._reader.fields), unit=self._unit, batch_rows=self._batch_rows)
+        return Records(TableReader(table, self._reader.fields), unit=self._unit, batch_rows=self._batch_rows, time=self._time)
 
     def split(self, fractions: Sequence[float], *, seed: int) -> tuple[Records, ...]:
         """Disjoint parts of a table in memory, by whole units, at random by ``seed``. Not released.

@@ -11,7 +11,8 @@ from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import PrivacyUnit
 from tacit.guard.accounting import skellam_variance
 from tacit.guard.plan import Plan, PlanStep
-from tacit.questions import Frame, Question, RecordSource, Select, SessionCache, Update, restore
+from tacit.guard.sources import OfUnit
+from tacit.questions import Frame, Question, RecordSource, Select, SessionCache, Update, is_known, restore
 from tacit.questions.base import Sums
 from tacit.randomness import SecureRandom, rounded_gaussian, skellam
 
@@ -21,8 +22,8 @@ class Session:
 
     Guarantees:
         An answer is the question's exact sum plus noise of the plan's multiplier times the question's own bound, and nothing else. A step
-        answers once; a question that the plan does not contain, or one whose bounds are looser than planned, is refused before any record
-        is read. No accounting happens here: it happened before the session existed.
+        answers once; a question that the plan does not contain, one whose bounds are looser than planned, or one of no known class is
+        refused before any record is read. No accounting happens here: it happened before the session existed.
 
     Args:
         plan: the charged plan.
@@ -36,7 +37,7 @@ class Session:
             raise UsageError(
                 f"Expected a share of 1 for Gaussian noise, and within (0, 1] for Skellam; got {share}. Plan with Skellam to share noise."
             )
-        self._plan, self._records, self._source, self._share = plan, records, source, share
+        self._plan, self._records, self._source, self._share = plan, OfUnit(records, plan.unit), source, share
         self._cache = SessionCache()
         self._next = 0
         self._closed = False
@@ -70,11 +71,18 @@ class Session:
         if self._plan.mechanism != "gaussian":
             raise OffPlan("Expected one curator for a selection; sites that share noise use declared or hashed categories.")
         bounds = question.bounds(self._plan.relation)
+        if bounds.l0 > planned.touched or bounds.l2 < planned.l2:
+            raise OffPlan(f"Expected a selection in which {planned.touched} counts can differ; got {bounds.l0}. Open a plan that covers it.")
         sigma = planned.noise_multiplier * bounds.l2
-        threshold = question.threshold(sigma, self._plan.selection_delta, self._plan.relation)
+        threshold = question.threshold(sigma, self._plan.selection_delta / self._selections, self._plan.relation)
         counts = question.count(self._records, self._cache)
         self._next = step + 1
         return {name: self._above(found, sigma, threshold) for name, found in counts.items()}
+
+    @property
+    def _selections(self) -> int:
+        """How many answers share the plan's δ of selection."""
+        return sum(step.repeats for step in self._plan.steps if step.kind == Select.kind)
 
     def _above(self, counts: dict[str, int], sigma: float, threshold: float) -> tuple[str, ...]:
         names = sorted(counts)
@@ -101,6 +109,8 @@ class Session:
         if step < self._next:
             raise OffPlan(f"Expected step {self._next} or a later one; got {step}, which was answered or passed over. Open a new plan to ask again.")
         planned = self._plan.step(step)
+        if not is_known(question):
+            raise OffPlan(f"Expected a question out of tacit.questions; got a {type(question).__name__}. Only the closed list is answered.")
         if question.kind != planned.kind:
             raise OffPlan(f"Expected a «{planned.kind}» question at step {step}; got «{question.kind}». Ask what was charged.")
         return planned

@@ -22,6 +22,7 @@ from tacit.guarantee import Relation
 from tacit.guard.gdp import gdp_epsilon, gdp_mu
 
 _FINE, _FAST = 1e-4, 1e-3
+_LEAST_NOISE = 1 / 16  # below, a distribution of privacy loss has millions of cells and nothing is hidden
 _RENYI_ORDERS = tuple(1 + x / 10 for x in range(1, 100)) + tuple(range(11, 64)) + (72, 96, 128, 192, 256, 512, 1024)
 
 
@@ -67,6 +68,8 @@ def noise_for(
 ) -> Accounted:
     """The least noise multiplier (to 1e-4 of itself, rounded up) whose ε does not exceed ``epsilon``, and the ε it has.
 
+    Where records are sampled it looks no lower than 1/16: so rarely may a record take part that δ alone covers it.
+
     Raises:
         UsageError: for parameters out of range.
     """
@@ -78,7 +81,7 @@ def noise_for(
         return _tightest(event, sampling_rate, delta, relation, fast=fast)[0] <= epsilon
 
     low = high / 2
-    while fits(low, True):
+    while (sampling_rate == 1 or low > _LEAST_NOISE) and fits(low, True):
         low, high = low / 2, low
     low, high = _narrow(lambda noise: fits(noise, True), low=low, high=high, precision=1e-4 if fast else 2e-3)
     if not fast:
@@ -115,9 +118,9 @@ def _tightest(event: Any, sampling_rate: float, delta: float, relation: Relation
 
 
 def pld_epsilon(event: Any, delta: float, relation: Relation, *, grid: float = _FINE) -> float:
-    """ε by composed privacy-loss distributions, rounded to ``grid`` upwards."""
+    """ε by composed privacy-loss distributions, rounded to ``grid`` upwards; infinite for an event that has none."""
     accountant = dp_accounting.pld.PLDAccountant(_relation(relation), value_discretization_interval=grid)
-    return float(accountant.compose(event).get_epsilon(delta))
+    return float(accountant.compose(event).get_epsilon(delta)) if accountant.supports(event) else math.inf
 
 
 def renyi_epsilon(event: Any, delta: float, relation: Relation) -> float:

@@ -32,6 +32,15 @@ def window_name(kind: str, at: date) -> str:
     raise UsageError(f"Expected a budget window out of {', '.join(BUDGET_WINDOWS)}; got {kind!r}.")
 
 
+def window_start(name: str) -> date | None:
+    """The first day of the window, or ``None`` if it never began."""
+    if match := re.fullmatch(r"(\d{4})-(\d\d)", name):
+        return date(int(match[1]), int(match[2]), 1)
+    if match := re.fullmatch(r"(\d{4})-W(\d\d)", name):
+        return date.fromisocalendar(int(match[1]), int(match[2]), 1)
+    return date.fromisoformat(name) if re.fullmatch(r"\d{4}-\d\d-\d\d", name) else None
+
+
 def window_end(name: str) -> date | None:
     """The first day after the window, or ``None`` if it never ends."""
     if match := re.fullmatch(r"(\d{4})-(\d\d)", name):

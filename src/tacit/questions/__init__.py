@@ -14,12 +14,16 @@ from tacit.questions.linear import LinearGradient, Moments
 from tacit.questions.select import Select
 from tacit.questions.structure import Binning, Partition
 
-_KINDS: dict[str, Callable[[dict[str, Any]], Question | Select]] = {
-    kind.kind: kind.from_dict for kind in (UnitCount, Profile, Histogram, CountByKey, CellSums, LinearGradient, Moments, Select)
-}
+_CLASSES = (UnitCount, Profile, Histogram, CountByKey, CellSums, LinearGradient, Moments, Select)
+_KINDS: dict[str, Callable[[dict[str, Any]], Question | Select]] = {kind.kind: kind.from_dict for kind in _CLASSES}
 
 KINDS = tuple(sorted(_KINDS))
 """Every kind of question there is, as ``name@version``."""
+
+
+def is_known(question: object) -> bool:
+    """Whether this is a question of the closed list, and no class of somebody's own that looks like one."""
+    return type(question) in _CLASSES
 
 
 def parse(data: dict[str, Any]) -> Question | Select:
@@ -39,5 +43,5 @@ def parse(data: dict[str, Any]) -> Question | Select:
 
 __all__ = [
     "GRID", "KINDS", "Batch", "Binning", "Bounds", "CellSums", "CountByKey", "Frame", "Histogram", "LinearGradient", "Moments", "Partition",
-    "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "UnitCount", "Update", "parse", "restore",
+    "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "UnitCount", "Update", "is_known", "parse", "restore",
 ]

@@ -161,7 +161,7 @@ class CellSums:
         return self.delta
 
     def _chunk_sums(self, chunk: _Chunk) -> Sums:
-        if self.clip is not None and chunk.units is not None:
+        if self.clip is not None:
             return self._unit_sums(chunk, self.clip)
         if chunk.units is not None:
             raise UsageError("Expected a clip for records whose unit has several rows; pass clip, or evaluate with one row per unit.")

@@ -122,9 +122,8 @@ class Profile:
 
     def _part(self, batch: Batch) -> Sums:
         shapes = [raw_shape(column(batch, name)) + i * self.PER_COLUMN for i, name in enumerate(self.columns)]
-        _require_clip(batch, self.clip)
-        units = None if batch.units is None else np.tile(batch.units, len(shapes))
-        return clipped_counts(np.concatenate(shapes), units, size=self.size, clip=self.clip)
+        units = _clipped_together(batch, self.clip)
+        return clipped_counts(np.concatenate(shapes), None if units is None else np.tile(units, len(shapes)), size=self.size, clip=self.clip)
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain form."""
@@ -192,15 +191,15 @@ class Histogram:
         return _total(records, self.domain.names, self.size, self._part)
 
     def _part(self, batch: Batch) -> Sums:
-        _require_clip(batch, self.clip)
+        units = _clipped_together(batch, self.clip)
         codes = [encode(column(batch, name), kind) for name, kind in self.domain.columns]
         groups = [self.groups(kind) for _, kind in self.domain.columns]
-        if batch.units is None:
+        if units is None:
             counts = [np.bincount(g, np.bincount(c, minlength=len(g))) for c, g in zip(codes, groups, strict=True)]
             return np.concatenate(counts).astype(np.int64) * GRID
         offsets = np.cumsum((0, *self.sizes[:-1]))
         index = np.concatenate([g[c] + offset for c, g, offset in zip(codes, groups, offsets, strict=True)])
-        return clipped_counts(index, np.tile(batch.units, len(codes)), size=self.size, clip=self.clip)
+        return clipped_counts(index, np.tile(units, len(codes)), size=self.size, clip=self.clip)
 
     def split(self, answer: NDArray[Any]) -> list[NDArray[Any]]:
         """The answer, cut into columns."""
@@ -295,6 +294,8 @@ def _count_bounds(columns: int, size: int, clip: int | None, relation: Relation)
     return Bounds(min(size, columns * factor), GRID * columns * factor, length, GRID)
 
 
-def _require_clip(batch: Batch, clip: int | None) -> None:
-    if batch.units is not None and clip is None:
+def _clipped_together(batch: Batch, clip: int | None) -> Index | None:
+    """The unit of each row, if units are clipped; a row without a unit is one."""
+    if clip is None and batch.units is not None:
         raise UsageError("Expected a clip for records whose unit has several rows; pass clip, or use one row per unit.")
+    return np.arange(batch.rows) if clip is not None and batch.units is None else batch.units

@@ -127,11 +127,11 @@ class LinearGradient:
         known = np.flatnonzero(self.target.known(labels))
         matrix = design(batch.columns, batch.rows, self.domain)[known].astype(np.float64)
         gradient = self._gradient(matrix, labels[known])
-        if batch.units is None:
-            return np.asarray(gradient.T @ matrix, np.int64).ravel()
         if self.clip is None:
-            raise UsageError("Expected a clip for records whose unit has several rows; pass clip, or use one row per unit.")
-        return _clipped_units((gradient[:, :, None] * matrix[:, None, :]).reshape(len(known), self.size), batch.units[known], self.clip)
+            _require_rows_are_units(batch)
+            return np.asarray(gradient.T @ matrix, np.int64).ravel()
+        units = np.arange(len(known)) if batch.units is None else batch.units[known]
+        return _clipped_units((gradient[:, :, None] * matrix[:, None, :]).reshape(len(known), self.size), units, self.clip)
 
     def _gradient(self, matrix: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.float64]:
         """Whole numbers ``[rows, outputs]``: products and sums stay below 2^53, so float64 is exact."""
@@ -220,11 +220,10 @@ class Moments:
             matrix = np.column_stack([matrix[known], scaled])
             units = None if units is None else units[known]
         vectors = self._vectors(matrix)
-        if units is None:
-            return np.asarray(vectors.sum(axis=0), np.int64)
         if self.clip is None:
-            raise UsageError("Expected a clip for records whose unit has several rows; pass clip, or use one row per unit.")
-        return _clipped_units(vectors.astype(np.float64), units, self.clip)
+            _require_rows_are_units(batch)
+            return np.asarray(vectors.sum(axis=0), np.int64)
+        return _clipped_units(vectors.astype(np.float64), np.arange(len(vectors)) if units is None else units, self.clip)
 
     def _vectors(self, matrix: NDArray[np.int64]) -> NDArray[np.int64]:
         if self.order == 1:
@@ -243,6 +242,11 @@ class Moments:
         """The question that `to_dict` described."""
         target = None if data["target"] is None else Target.from_dict(data["target"])
         return cls(Domain.from_dict(data["domain"]), int(data["order"]), target, data["clip"])
+
+
+def _require_rows_are_units(batch: Batch) -> None:
+    if batch.units is not None:
+        raise UsageError("Expected a clip for records whose unit has several rows; pass clip, or use one row per unit.")
 
 
 def _slice(batch: Batch, rows: slice) -> Batch:

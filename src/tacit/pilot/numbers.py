@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import ROUND_CEILING, Decimal
 
 NBSP = "\u00a0"
 
@@ -61,13 +62,46 @@ def quantity(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
-def budget(epsilon: float | None) -> str:
-    """An ε as people write it.
+def tenths(share: float) -> str:
+    """A share in percent with one digit, for pairs whose difference is shown beside them.
 
-    >>> budget(1.0), budget(0.1), budget(None)
-    ('1', '0.1', 'none')
+    >>> tenths(0.885).replace(NBSP, " "), tenths(0.744).replace(NBSP, " ")
+    ('88.5 %', '74.4 %')
     """
-    return "none" if epsilon is None else f"{epsilon:g}"
+    return f"{100 * share:.1f}{NBSP}%"
+
+
+def budget(epsilon: float | None) -> str:
+    """An ε as people write it: three digits, rounded up, because an ε rounded down would promise too much.
+
+    >>> budget(1.0), budget(0.1), budget(0.988375), budget(2.96949), budget(None)
+    ('1', '0.1', '0.989', '2.97', 'none')
+    """
+    if epsilon is None:
+        return "none"
+    if not math.isfinite(epsilon) or epsilon <= 0:
+        return f"{epsilon:g}"
+    exact = Decimal(repr(float(epsilon)))
+    rounded = exact.quantize(Decimal(1).scaleb(exact.adjusted() - 2), rounding=ROUND_CEILING)
+    return _trim(f"{rounded:f}")
+
+
+def chance(probability: float) -> str:
+    """A small probability as «1 in so many»; the number is rounded down, so that the chance is never made smaller.
+
+    >>> chance(1e-5), chance(2.5e-6), chance(0.3)
+    ('1 in 100,000', '1 in 400,000', '1 in 3')
+    """
+    return f"1 in {math.floor(1 / probability + 1e-6):,}" if probability > 0 else "0"
+
+
+def tie(text: str) -> str:
+    """Keep «ε = 1» and «1 %» on one line.
+
+    >>> tie("Use ε = 1 at 1 %.") == f"Use ε{NBSP}={NBSP}1 at 1{NBSP}%."
+    True
+    """
+    return text.replace("ε = ", f"ε{NBSP}={NBSP}").replace(" %", f"{NBSP}%")
 
 
 def _trim(text: str) -> str:

@@ -25,7 +25,7 @@ from tacit.errors import DataError, UsageError
 
 SCHEMA = "tacit.pilot/1"
 OWNER_SIDE = (
-    "Owner-side: contains measurements that are not private. It stays with the people who may see the records; "
+    "Owner-side: contains measurements on the records that are not private. Show it only to people who may see the records; "
     "for everybody else make a release version."
 )
 KINDS = ("baseline", "private", "federated", "linear")
@@ -107,6 +107,8 @@ class Rate:
     def __post_init__(self) -> None:
         if not 0 < self.fpr < 1 or not 0 <= self.tpr.value <= 1:
             raise UsageError(f"Expected 0 < fpr={self.fpr} < 1 and 0 <= tpr={self.tpr.value} <= 1.")
+        if self.bound is not None and not 0 <= self.bound <= 1:
+            raise UsageError(f"Expected 0 <= bound={self.bound} <= 1 for the largest rate a guarantee allows.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Attack:
 class Group:
     """How one group fares: its score, its gap to everybody (positive: worse), and that same gap under the baseline.
 
-    ``resolvable`` is false where the group is too small to say anything.
+    ``n`` is how many records the score was measured on (for recall: positives). ``resolvable`` is false where they are too few to say anything.
     """
 
     column: str
@@ -169,8 +171,8 @@ class Group:
 class Candidate:
     """One model that was compared: what it promises, how well it detects, what it costs, what it leaks and for whom it is worse.
 
-    ``epsilon`` and ``delta`` are ``None`` without a guarantee. ``epsilon_30`` is the budget after 30 windows of the same unit.
-    ``guarantee_ref`` names the ledger entry that was charged.
+    ``budget`` is the ε that was asked for; ``epsilon`` and ``delta`` are what is guaranteed, at most that, and ``None`` without a guarantee.
+    ``epsilon_30`` is the guarantee after 30 windows of the same unit. ``guarantee_ref`` names the ledger entry that was charged.
     """
 
     name: str
@@ -188,6 +190,7 @@ class Candidate:
     cost: Cost = field(default_factory=Cost)
     attacks: tuple[Attack, ...] = ()
     groups: tuple[Group, ...] = ()
+    budget: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -196,11 +199,26 @@ class Candidate:
             raise UsageError("Expected epsilon and delta together, or neither: an epsilon alone means nothing.")
         if self.epsilon is not None and not self.guarantee_ref:
             raise UsageError(f"Expected guarantee_ref, the ledger entry charged for «{self.name}»; a guarantee needs evidence.")
+        if self.budget is not None and (self.epsilon is None or self.epsilon > self.budget * (1 + 1e-9)):
+            raise UsageError(f"Expected a guarantee within budget={self.budget:g} for «{self.name}»; got epsilon={self.epsilon}.")
 
     @property
     def is_private(self) -> bool:
         """Whether it carries a guarantee."""
         return self.epsilon is not None
+
+    @property
+    def asked(self) -> float | None:
+        """The ε that was asked for, or the guaranteed one where nobody noted it."""
+        return self.epsilon if self.budget is None else self.budget
+
+    def cap(self, fpr: float = 0.01) -> float | None:
+        """The highest true positive rate that the guarantee allows any attack (Kairouz et al. 2015); a tighter one if an attack carries it."""
+        if self.epsilon is None or self.delta is None:
+            return None
+        grown, shrunk = math.exp(min(self.epsilon, 700.0)) * fpr + self.delta, 1 - math.exp(-self.epsilon) * (1 - fpr - self.delta)
+        known = [rate.bound for attack in self.attacks if (rate := attack.at(fpr)) is not None and rate.bound is not None]
+        return min(1.0, grown, shrunk, *known)
 
     def rate(self, fpr: float = 0.01) -> Rate | None:
         """The highest resolvable true positive rate any attack reached at this false positive rate."""
@@ -210,7 +228,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One gate for one candidate: the policy's threshold, the value it was held against, and what came of it.
+    """One gate for one candidate: the threshold (the policy's, or what the guarantee allows), the value held against it, what came of it.
 
     ``status`` is ``pass``, ``fail`` or ``unsettled`` (the data cannot tell); ``settled`` says whether the whole 95 % interval agrees.
     """
@@ -250,7 +268,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What the pilot says: ``pass`` with a candidate, ``none`` where none passes, or ``alarm`` where an attack broke a guarantee."""
+    """What the pilot says: ``pass`` with a candidate, ``none`` where none passes, or ``alarm`` where an attack broke a guarantee.
+
+    ``closest`` names the candidate that misses the gates by least where none passes.
+    """
 
     verdict: str
     headline: str
@@ -260,6 +281,7 @@ class Recommendation:
     helps: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     refs: tuple[str, ...] = ()
+    closest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +407,8 @@ class PilotResult:
     """Everything a pilot found. See the module's docstring.
 
     Raises:
-        UsageError: if names or evidence ids repeat, or if any number points at an evidence row that does not exist.
+        UsageError: if names or evidence ids repeat, if a number is not finite or points at an evidence row that does not exist, or if a
+            candidate is recommended that was not compared.
     """
 
     meta: Meta
@@ -406,6 +429,11 @@ class PilotResult:
         known = {row.id for row in self.evidence}
         if missing := sorted(set(_refs(self)) - known):
             raise UsageError(f"Expected an evidence row for every number; none has the id {', '.join(repr(ref) for ref in missing[:5])}.")
+        if not all(math.isfinite(number) for number in _numbers(self)):
+            raise UsageError("Expected finite numbers in a pilot result; leave out (None) what was not measured.")
+        named = (self.recommendation.candidate, self.recommendation.closest) if self.recommendation else ()
+        if unknown := {name for name in named if name is not None} - {candidate.name for candidate in self.candidates}:
+            raise UsageError(f"Expected to recommend one of the candidates; got «{min(unknown)}».")
 
     @property
     def baseline(self) -> Candidate | None:
@@ -417,6 +445,12 @@ class PilotResult:
         """The recommended candidate, if there is one."""
         name = self.recommendation.candidate if self.recommendation else None
         return next((candidate for candidate in self.candidates if candidate.name == name), None)
+
+    @property
+    def subject(self) -> Candidate | None:
+        """Whom the page is about: the recommended candidate, or the one that comes closest."""
+        name = self.recommendation.closest if self.recommendation else None
+        return self.chosen or next((candidate for candidate in self.candidates if candidate.name == name), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reverses it."""
@@ -457,6 +491,17 @@ def _refs(value: Any) -> Iterator[str]:
                 yield from (inner if item.name == "refs" else (inner,))
             else:
                 yield from _refs(inner)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field_ in dataclasses.fields(value):
+            yield from _numbers(getattr(value, field_.name))
 
 
 def _encode(value: Any) -> Any:

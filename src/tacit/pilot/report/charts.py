@@ -13,7 +13,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from tacit.pilot.numbers import decimal, of_hundred, percent
+from tacit.pilot.numbers import budget, decimal, of_hundred, percent
 from tacit.pilot.results import CalibrationBin, Measure, Rate
 
 
@@ -30,11 +30,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class LeakRow:
-    """One model in the chart of what an attacker recognises."""
+    """One model in the chart of what an attacker recognises: what was measured, and what the guarantee allows, each if there is any."""
 
     name: str
     kind: str
-    rate: Rate
+    rate: Rate | None
+    cap: float | None
     chosen: bool = False
 
 
@@ -67,9 +68,9 @@ class _Canvas:
     def text(self, css: str, x: float, y: float, text: str) -> None:
         self.add("text", css, text, x=x, y=y)
 
-    def marker(self, kind: str, x: float, y: float, *, size: float = 5.5, hollow: bool = False) -> None:
+    def marker(self, kind: str, x: float, y: float, *, size: float = 5.5) -> None:
         """A circle for private, a diamond for federated, a square for linear, a ring for the baseline."""
-        css = f"k-{kind}" + (" hollow" if hollow or kind == "baseline" else "")
+        css = f"k-{kind}"
         if kind == "federated":
             s = size * 1.25
             self.add("path", css, d=f"M{x:.1f} {y - s:.1f}L{x + s:.1f} {y:.1f}L{x:.1f} {y + s:.1f}L{x - s:.1f} {y:.1f}Z")
@@ -82,6 +83,15 @@ class _Canvas:
         head = f'<svg class="chart {css}" viewBox="0 0 {self.width:.0f} {self.height:.0f}" role="img" aria-labelledby="{name}-t {name}-d">'
         about = f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(description)}</desc>'
         return Markup(head + about + "".join(self.parts) + "</svg>")  # noqa: S704 - every text was escaped above
+
+
+def shorten(name: str, most: int) -> str:
+    """A name that fits beside a chart; the table has it in full.
+
+    >>> shorten("department = research and development", 20)
+    'department = resear…'
+    """
+    return name if len(name) <= most else name[: most - 1].rstrip() + "…"
 
 
 def nice_ticks(low: float, high: float, *, most: int = 6) -> list[float]:
@@ -160,7 +170,7 @@ def _column_x(frame: _Frame, columns: Sequence[float | None], epsilon: float | N
 
 def _columns(canvas: _Canvas, frame: _Frame, columns: Sequence[float | None]) -> None:
     for epsilon in columns:
-        label = "none" if epsilon is None else f"{epsilon:g}"
+        label = budget(epsilon)
         canvas.text("tick mid", _column_x(frame, columns, epsilon), frame.bottom + 20, label)
     left, right = _column_x(frame, columns, columns[0]), _column_x(frame, columns, columns[-1])
     canvas.text("note mid", (left + right) / 2, frame.bottom + 46, "← more privacy\u2003 ε \u2003less privacy →")
@@ -175,7 +185,6 @@ def _references(canvas: _Canvas, frame: _Frame, points: Sequence[Point], gate: f
         canvas.line("baseline", frame.left, frame.y(base.value), frame.right, frame.y(base.value))
     if gate is not None and frame.low <= gate <= frame.high:
         canvas.line("gate", frame.left, frame.y(gate), frame.right, frame.y(gate))
-        canvas.text("note end", frame.right, frame.y(gate) + 14, "least the policy accepts")
 
 
 def _private_curve(canvas: _Canvas, frame: _Frame, columns: Sequence[float | None], points: Sequence[Point]) -> None:
@@ -196,10 +205,11 @@ def _point(canvas: _Canvas, frame: _Frame, x: float, point: Point, *, as_percent
     if point.chosen:
         canvas.add("circle", "chosen", cx=x, cy=y, r=11.0)
     canvas.marker(point.kind, x, y)
-    if point.chosen or point.kind == "baseline":
-        above = y - 17 if y - 26 > frame.top else y + 25
-        text = of_hundred(point.measure.value) if as_percent else decimal(point.measure.value)
-        canvas.text("value mid", x, above, text)
+    text = of_hundred(point.measure.value) if as_percent else decimal(point.measure.value)
+    if point.kind == "baseline":
+        canvas.text("value end", x - 11, y - 7, text)
+    elif point.chosen:
+        canvas.text("value mid", x, y - 17 if y - 26 > frame.top else y + 27, text)
 
 
 # ---------------------------------------------------------------- what an attacker recognises
@@ -213,21 +223,23 @@ def leakage(name: str, rows: Sequence[LeakRow], *, fpr: float) -> Markup:
 
 
 def _leak_value(row: LeakRow) -> str:
-    tpr = row.rate.tpr
+    if row.rate is None:
+        return "not attacked"
     if not row.rate.resolvable:
         return "too few records to tell"
+    tpr = row.rate.tpr
     ends = f" ({of_hundred(tpr.low)} to {of_hundred(tpr.high)})" if tpr.low is not None and tpr.high is not None else ""
     return percent(tpr.value) + ends
 
 
 def _permitted(row: LeakRow) -> str:
-    return "no limit" if row.rate.bound is None else f"limit {percent(row.rate.bound)}"
+    return "no limit" if row.cap is None else f"limit {percent(row.cap)}"
 
 
 def _leakage(rows: Sequence[LeakRow], *, fpr: float, narrow: bool) -> _Canvas:
     pitch, head = (60, 26) if narrow else (44, 26)
     canvas = _Canvas(360 if narrow else 760, head + pitch * len(rows) + 44)
-    frame = _Frame(8, 352, head, canvas.height - 40, -3.0, 0.0) if narrow else _Frame(150, 560, head, canvas.height - 40, -3.0, 0.0)
+    frame = _Frame(8, 352, head, canvas.height - 40, -3.0, 0.0) if narrow else _Frame(170, 570, head, canvas.height - 40, -3.0, 0.0)
     for power, label in ((-3, "0.1 %"), (-2, "1 %"), (-1, "10 %"), (0, "100 %")):
         canvas.line("grid", frame.x(power), frame.top, frame.x(power), frame.bottom)
         anchor = "start" if power == -3 and narrow else "end" if power == 0 and narrow else "mid"
@@ -247,39 +259,40 @@ def _leak_x(frame: _Frame, share: float) -> float:
 
 
 def _leak_bar(canvas: _Canvas, frame: _Frame, row: LeakRow, y: float) -> None:
-    end = _leak_x(frame, 1.0 if row.rate.bound is None else row.rate.bound)
-    css = "permitted" if row.rate.bound is not None else "unlimited"
+    end = _leak_x(frame, 1.0 if row.cap is None else row.cap)
+    css = "permitted" if row.cap is not None else "unlimited"
     canvas.add("rect", css, x=frame.left, y=y - 8, width=end - frame.left, height=16)
-    if row.rate.bound is not None:
+    if row.cap is not None:
         canvas.line("bound", end, y - 11, end, y + 11)
 
 
 def _leak_row(canvas: _Canvas, frame: _Frame, row: LeakRow, *, y: float, narrow: bool) -> None:
-    tpr = row.rate.tpr
-    if row.rate.resolvable:
+    if row.rate is not None and row.rate.resolvable:
+        tpr = row.rate.tpr
         if tpr.low is not None and tpr.high is not None:
             canvas.line(f"whisker k-{row.kind}", _leak_x(frame, tpr.low), y, _leak_x(frame, tpr.high), y)
         if row.chosen:
             canvas.add("circle", "chosen", cx=_leak_x(frame, tpr.value), cy=y, r=10.5)
         canvas.marker(row.kind, _leak_x(frame, tpr.value), y)
     weight = "label strong" if row.chosen else "label"
+    value = _leak_value(row)
     if narrow:
-        canvas.text(weight, frame.left, y - 15, row.name)
-        canvas.text("label end", frame.right, y - 15, _leak_value(row))
+        canvas.text(weight, frame.left, y - 15, shorten(row.name, 44 - len(value)))
+        canvas.text("label end", frame.right, y - 15, value)
     else:
-        canvas.text(f"{weight} end", frame.left - 14, y + 4, row.name)
-        canvas.text("label", frame.right + 14, y - 2, _leak_value(row))
+        canvas.text(f"{weight} end", frame.left - 14, y + 4, shorten(row.name, 20))
+        canvas.text("label", frame.right + 14, y - 2, value)
         canvas.text("note", frame.right + 14, y + 13, _permitted(row))
 
 
 # ---------------------------------------------------------------- groups and calibration
 
 
-def groups(name: str, rows: Sequence[GroupRow], *, metric: str) -> Markup:
-    """Per group: the score without privacy (a ring) and with it (a dot), joined by a line."""
+def groups(name: str, rows: Sequence[GroupRow], *, metric: str, kind: str = "private") -> Markup:
+    """Per group: the score without privacy (a ring) and with it (the marker of ``kind``), joined by a line."""
     text = "; ".join(_group_text(row) for row in rows)
     title = f"{metric} per group, with and without privacy"
-    return _twice(name, lambda narrow: _groups(rows, narrow=narrow), title=title, description=text + ".")
+    return _twice(name, lambda narrow: _groups(rows, kind=kind, narrow=narrow), title=title, description=text + ".")
 
 
 def _group_text(row: GroupRow) -> str:
@@ -287,7 +300,7 @@ def _group_text(row: GroupRow) -> str:
     return f"{row.name}: {decimal(row.score, digits=2)}{before}"
 
 
-def _groups(rows: Sequence[GroupRow], *, narrow: bool) -> _Canvas:
+def _groups(rows: Sequence[GroupRow], *, kind: str, narrow: bool) -> _Canvas:
     pitch = 46 if narrow else 32
     canvas = _Canvas(360 if narrow else 760, pitch * len(rows) + 40)
     values = [value for row in rows for value in (row.score, row.baseline) if value is not None]
@@ -300,11 +313,11 @@ def _groups(rows: Sequence[GroupRow], *, narrow: bool) -> _Canvas:
     for i, row in enumerate(rows):
         y = frame.top + pitch * (i + (0.72 if narrow else 0.5))
         spot = (frame.left - 8, y - 13) if narrow else (frame.left - 18, y + 4)
-        canvas.text("label" if narrow else "label end", *spot, row.name)
+        canvas.text("label" if narrow else "label end", *spot, shorten(row.name, 44 if narrow else 25))
         if row.baseline is not None:
             canvas.line("join", frame.x(row.baseline), y, frame.x(row.score), y)
             canvas.marker("baseline", frame.x(row.baseline), y)
-        canvas.marker("private", frame.x(row.score), y, size=5)
+        canvas.marker(kind, frame.x(row.score), y, size=5)
     return canvas
 
 
@@ -325,13 +338,16 @@ def calibration(name: str, baseline: Sequence[CalibrationBin], private: Sequence
         for b in bins:
             canvas.marker(kind, across.x(b.predicted), up.y(b.observed), size=4.5)
     text = "; ".join(f"said {percent(b.predicted)}, happened {percent(b.observed)}" for b in private)
-    return canvas.svg(name, "How far scores can be read as probabilities", f"Recommended model: {text}.")
+    return canvas.svg(name, "How far scores can be read as probabilities", f"With privacy: {text}.")
 
 
-def key(kind: str, *, hollow: bool = False) -> Markup:
-    """A marker on its own, for a legend."""
+def key(kind: str) -> Markup:
+    """A marker on its own, or the line of a gate, for a legend."""
     canvas = _Canvas(16, 16)
-    canvas.marker(kind, 8, 8, size=5, hollow=hollow)
+    if kind == "gate":
+        canvas.line("gate", 0, 8, 16, 8)
+    else:
+        canvas.marker(kind, 8, 8, size=5)
     head = '<svg class="key" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">'
     return Markup(head + "".join(canvas.parts) + "</svg>")  # noqa: S704 - made of markers only
 

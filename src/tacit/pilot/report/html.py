@@ -10,7 +10,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tacit.pilot.numbers import NBSP, budget
+from tacit.pilot.numbers import tie
 from tacit.pilot.report import charts
 from tacit.pilot.report.release import for_release
 from tacit.pilot.report.view import View
@@ -34,7 +34,7 @@ GLOSSARY = (
 def _environment() -> Environment:
     loader = PackageLoader("tacit.pilot.report", ".")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters["budget"] = budget
+    made.filters["tie"] = tie
     return made
 
 
@@ -52,4 +52,4 @@ def render_html(result: PilotResult, *, release: bool = False) -> str:
     style, digest = _style()
     terms = [(term, text.replace("{unit}", shown.meta.unit)) for term, text, public in GLOSSARY if public or not shown.released]
     template = _environment().get_template("release.html.j2" if shown.released else "report.html.j2")
-    return template.render(view=View(shown), r=shown, meta=shown.meta, key=charts.key, style=style, digest=digest, glossary=terms, nbsp=NBSP)
+    return template.render(view=View(shown), r=shown, meta=shown.meta, key=charts.key, style=style, digest=digest, glossary=terms)

@@ -1,131 +1,86 @@
-"""What the page's template shows: tables, tiles and sentences, made from a result, each number linked to its evidence."""
+"""What the page's template shows besides its tables: tiles, charts and sentences, made from a result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from tacit.pilot.numbers import budget, decimal, of_hundred, percent, points, quantity
+from tacit.pilot.numbers import NBSP, budget, chance, decimal, of_hundred, points, quantity
 from tacit.pilot.report import charts
-from tacit.pilot.results import FAIL, PASS, Attack, Candidate, Control, GateResult, Measure, PilotResult, Rate
+from tacit.pilot.report.tables import FPR, Tables
+from tacit.pilot.results import FAIL, Candidate, GateResult, Group, Measure
 
-FPR, LOW_FPR = 0.01, 0.001
-EMPTY = Markup('<span class="none">not measured</span>')
-STATUS = {PASS: ("✓", "passes"), FAIL: ("✗", "fails")}
-_MOST_GROUPS = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a table; the first cell names it."""
-
-    cells: tuple[Markup, ...]
-    chosen: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table: caption, column heads and rows."""
-
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[Row, ...]
+_MOST_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One of the three numbers under the headline."""
+    """One of the numbers under the headline."""
 
     figure: Markup
     label: str
     note: Markup
 
 
-class View:
-    """Everything the template asks for. ``cite`` links a text to the evidence rows behind it."""
-
-    def __init__(self, result: PilotResult) -> None:
-        self.result = result
-        self.meta = result.meta
-        self.words = result.meta.words
-        self.baseline, self.chosen = result.baseline, result.chosen
-        self._rows = {row.id: row for row in result.evidence}
-
-    # ------------------------------------------------------------ links to evidence
-
-    def cite(self, text: object, *refs: str) -> Markup:
-        """A text that links to its first evidence row and names all of them in its title."""
-        known = [ref for ref in dict.fromkeys(refs) if ref in self._rows]
-        if not known:
-            return escape(text)
-        about = "; ".join(f"{ref}: {self._rows[ref].what} ({self._rows[ref].source})" for ref in known)
-        return Markup('<a class="n" href="#e-{}" title="{}" data-ref="{}">{}</a>').format(known[0], about, ", ".join(known), text)
-
-    def refs(self, refs: Sequence[str]) -> Markup:
-        """Small reference ids behind a sentence."""
-        links = Markup(", ").join(self.cite(ref, ref) for ref in dict.fromkeys(refs) if ref)
-        return Markup('<span class="refs">[{}]</span>').format(links) if links else Markup("")
-
-    def number(self, measure: Measure | None, write: Callable[[float], str] = decimal) -> Markup:
-        """A measure with its interval, or that it was not measured."""
-        if measure is None:
-            return EMPTY
-        text = self.cite(write(measure.value), measure.ref)
-        if measure.low is None or measure.high is None:
-            return text
-        return text + Markup(' <span class="ci">{} to {}</span>').format(_bare(write(measure.low)), _bare(write(measure.high)))
-
-    def said(self, measure: Measure) -> Markup:
-        """How many of a hundred, in running text."""
-        text = self.cite(of_hundred(measure.value), measure.ref)
-        if measure.low is None or measure.high is None:
-            return text
-        return text + Markup(' <span class="ci">({}\u00a0to\u00a0{})</span>').format(of_hundred(measure.low), of_hundred(measure.high))
+class View(Tables):
+    """Everything the template asks for."""
 
     # ------------------------------------------------------------ headline
 
     @property
     def tiles(self) -> tuple[Tile, ...]:
-        """Utility, leakage and cost of the recommended candidate, or nothing where none is recommended."""
-        if self.chosen is None:
+        """Utility, leakage, fairness and cost of the recommended or closest candidate, or nothing where there is none."""
+        if self.subject is None:
             return ()
-        made = (self._found_tile(self.chosen), self._leak_tile(self.chosen), self._cost_tile(self.chosen))
+        made = (self._found_tile(self.subject), self._leak_tile(self.subject), self._group_tile(self.subject), self._cost_tile(self.subject))
         return tuple(tile for tile in made if tile is not None)
 
-    def _found_tile(self, chosen: Candidate) -> Tile | None:
-        mine, alert = chosen.utility.recall, self.meta.alert
+    def _found_tile(self, subject: Candidate) -> Tile | None:
+        mine, alert = subject.utility.recall, self.meta.alert
         theirs = self.baseline.utility.recall if self.baseline else None
         if mine is None or alert is None:
-            return self._ranking_tile(chosen)
+            return self._ranking_tile(subject)
         note = Markup("without privacy: {}").format(self.cite(of_hundred(theirs.value), theirs.ref)) if theirs else Markup("")
         figure = self.cite(of_hundred(mine.value), mine.ref) + Markup(" <small>of 100</small>")
         return Tile(figure, f"{self.words.positives} found with {alert.text}", note)
 
-    def _ranking_tile(self, chosen: Candidate) -> Tile | None:
-        mine, theirs = chosen.utility.auc, self.baseline.utility.auc if self.baseline else None
+    def _ranking_tile(self, subject: Candidate) -> Tile | None:
+        mine, theirs = subject.utility.auc, self.baseline.utility.auc if self.baseline else None
         if mine is None:
             return None
         note = Markup("without privacy: {}").format(self.cite(decimal(theirs.value), theirs.ref)) if theirs else Markup("")
         return Tile(self.cite(decimal(mine.value), mine.ref), f"how often {self.words.positives} rank above the rest (AUC)", note)
 
-    def _leak_tile(self, chosen: Candidate) -> Tile | None:
-        rate = chosen.rate(FPR)
+    def _leak_tile(self, subject: Candidate) -> Tile | None:
+        rate, cap = subject.rate(FPR), subject.cap(FPR)
         if rate is None:
             return None
-        figure = self.cite(of_hundred(rate.tpr.value), rate.tpr.ref) if rate.resolvable else Markup("?")
+        figure = self.cite(of_hundred(rate.tpr.value), rate.tpr.ref) + Markup(" <small>of 100</small>")
+        label = f"training {self.words.records} an attacker recognises at 1 % false alarms"
+        if not rate.resolvable:
+            figure, label = Markup('? <small>of 100</small>'), f"{label}; too few records to tell"
         parts = [Markup("guessing: 1")]
-        if rate.bound is not None:
-            parts.append(Markup("the guarantee allows {}").format(self.cite(of_hundred(rate.bound), chosen.guarantee_ref)))
+        if cap is not None:
+            parts.append(Markup("at most, by proof: {}").format(self.cite(of_hundred(cap), subject.guarantee_ref)))
         other = self.baseline.rate(FPR) if self.baseline else None
         if other is not None and other.resolvable:
-            parts.append(Markup("without privacy {}").format(self.cite(of_hundred(other.tpr.value), other.tpr.ref)))
-        label = f"training {self.words.records} an attacker recognises at 1 % false alarms"
-        return Tile(figure + Markup(" <small>of 100</small>"), label, Markup(", ").join(parts))
+            parts.append(Markup("without privacy: {}").format(self.cite(of_hundred(other.tpr.value), other.tpr.ref)))
+        return Tile(figure, label, Markup("<br>").join(parts))
 
-    def _cost_tile(self, chosen: Candidate) -> Tile | None:
-        mine = chosen.cost.cpu_seconds
+    def _group_tile(self, subject: Candidate) -> Tile | None:
+        worst = self._worst_group(subject)
+        if worst is None:
+            return None
+        extra = max(0.0, worst.extra_gap)
+        figure = self.cite(points(extra), *_gap_refs(worst)) + Markup(" <small>points</small>")
+        where = Markup("{} = {}").format(worst.column, worst.value) if extra >= 5e-4 else Markup("no group")
+        sure = "" if self._group_settled(subject) else "; may be chance"
+        return Tile(figure, f"the most that any group falls further behind because of privacy{sure}", where)
+
+    def _cost_tile(self, subject: Candidate) -> Tile | None:
+        mine = subject.cost.cpu_seconds
         if mine is None:
             return None
         theirs = self.baseline.cost.cpu_seconds if self.baseline else None
@@ -133,40 +88,53 @@ class View:
         return Tile(self.cite(quantity(mine.value), mine.ref) + Markup(" <small>s</small>"), "of processor time to train", note)
 
     @property
-    def chosen_gates(self) -> tuple[GateResult, ...]:
-        """The recommended candidate's gates."""
-        return tuple(gate for gate in self.result.gates if self.chosen is not None and gate.candidate == self.chosen.name)
+    def subject_gates(self) -> tuple[GateResult, ...]:
+        """The gates of the recommended or closest candidate."""
+        return tuple(gate for gate in self.result.gates if self.subject is not None and gate.candidate == self.subject.name)
 
     @property
     def gate_summary(self) -> str:
         """How many gates passed, in words."""
-        gates = self.chosen_gates
+        gates = self.subject_gates
         passed, open_ = sum(gate.passed for gate in gates), sum(not gate.passed and gate.status != FAIL for gate in gates)
         return f"{passed} of {len(gates)} gates passed" + (f", {open_} could not be settled" if open_ else "")
 
-    def badge(self, gate: GateResult) -> Markup:
-        """A gate's outcome as a sign and a word."""
-        sign, word = STATUS.get(gate.status, ("?", "not settled"))
-        return Markup('<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>').format(gate.status, sign, word)
+    @property
+    def promise(self) -> Markup:
+        """What the subject's budget guarantees, in plain words."""
+        mine = self.subject
+        if mine is None or mine.epsilon is None or mine.delta is None:
+            return Markup("")
+        factor = math.exp(min(mine.epsilon, 300.0))
+        times = f"{math.ceil(100 * factor) / 100:.2f}" if factor < 10 else f"{math.ceil(factor):,}"
+        return Markup(
+            "Whatever anybody sees of this model, and whatever they know already: one {} more or less in the data makes no result more than {} "
+            "times as likely (e<sup>ε</sup> with the guaranteed ε = {}), plus a chance of {} (δ)."
+        ).format(self.meta.unit, self.cite(times, mine.guarantee_ref), self.cite(budget(mine.epsilon), mine.guarantee_ref),
+                 self.cite(chance(mine.delta), mine.guarantee_ref))
 
-    # ------------------------------------------------------------ sections 1 and 5
+    # ------------------------------------------------------------ section 1
 
     @property
-    def tradeoffs(self) -> tuple[tuple[str, Markup], ...]:
-        """The charts of utility against ε, with their headings: detections where an alert budget is known, and ranking."""
+    def tradeoffs(self) -> tuple[tuple[str, Markup, Markup], ...]:
+        """The charts of utility against ε, with headings and evidence: detections where an alert budget is known, and ranking."""
         made = []
         if self.meta.alert is not None and (chart := self._tradeoff("recall")):
-            made.append((f"{self.words.positives.capitalize()} found, of 100, with {self.meta.alert.text}", chart))
+            made.append((f"{self.words.positives.capitalize()} found, of 100, with {self.meta.alert.text}", chart, self._measured("recall")))
         if chart := self._tradeoff("auc"):
-            made.append(("Ranking quality (AUC; 0.5 is guessing, 1 is perfect)", chart))
+            made.append(("Ranking quality (AUC; 0.5 is guessing, 1 is perfect)", chart, self._measured("auc")))
         return tuple(made)
+
+    def _measured(self, metric: str) -> Markup:
+        measures = [getattr(c.utility, metric) for c in self.result.candidates]
+        return self.refs([m.ref for m in measures if m is not None])
 
     def _tradeoff(self, metric: str) -> Markup | None:
         spots = [
-            charts.Point(c.name, c.kind, c.epsilon, measure, chosen=c is self.chosen)
+            charts.Point(c.name, c.kind, c.asked, measure, chosen=c is self.subject)
             for c in self.result.candidates if (measure := getattr(c.utility, metric)) is not None
         ]
-        base = getattr(self.baseline.utility, metric) if self.baseline else None
+        base: Measure | None = getattr(self.baseline.utility, metric) if self.baseline else None
         threshold = next((g.threshold for g in self.result.gates if g.name == f"{metric}_loss"), None)
         gate = base.value - threshold if base is not None and threshold is not None else None
         title = "Detections against privacy budget" if metric == "recall" else "Ranking quality against privacy budget"
@@ -175,212 +143,119 @@ class View:
         return charts.tradeoff(f"c-{metric}", spots, title=title, gate=gate, as_percent=metric == "recall")
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """Which kinds of candidate there are, for the legend."""
+        return tuple(dict.fromkeys(candidate.kind for candidate in self.result.candidates))
+
+    @property
     def utility_sentences(self) -> tuple[Markup, ...]:
         """What each budget costs, in plain words."""
         base = self.baseline.utility.recall if self.baseline else None
         if base is None:
             return ()
         lines = [Markup("Of 100 {}, the model without privacy finds {}.").format(self.words.positives, self.said(base))]
-        for candidate in sorted(self._private(), key=lambda c: -(c.epsilon or 0)):
+        for candidate in sorted(self.private(), key=lambda c: -(c.asked or 0)):
             mine = candidate.utility.recall
             if mine is not None and candidate.kind == "private":
-                here = Markup("<strong>{}</strong>") if candidate is self.chosen else Markup("{}")
-                lines.append(here.format(Markup("With ε = {} it finds {}.").format(budget(candidate.epsilon), self.said(mine))))
+                here = Markup("<strong>{}</strong>") if candidate is self.subject else Markup("{}")
+                lines.append(here.format(Markup("With {} it finds {}.").format(self.epsilon(candidate), self.said(mine))))
         return tuple(lines)
-
-    def _private(self) -> list[Candidate]:
-        return [candidate for candidate in self.result.candidates if candidate.is_private]
-
-    def name(self, candidate: Candidate) -> Markup:
-        """A candidate's name with its marker, and what kind of model it is."""
-        tag = Markup(' <span class="tag">recommended</span>') if candidate is self.chosen else Markup("")
-        return Markup("<span class='who'>{} {}{}</span><span class='sub'>{}</span>").format(
-            charts.key(candidate.kind), candidate.name, tag, candidate.model
-        )
-
-    def _table(self, caption: str, columns: Sequence[tuple[str, Callable[[Candidate], Markup]]]) -> Table:
-        heads = ("Model", *(head for head, _ in columns))
-        rows = (Row((self.name(c), *(write(c) for _, write in columns)), c is self.chosen) for c in self.result.candidates)
-        return Table(caption, heads, tuple(rows))
-
-    @property
-    def utility_table(self) -> Table:
-        """How well each model detects."""
-        number = self.number
-        columns: list[tuple[str, Callable[[Candidate], Markup]]] = [
-            ("Found, of 100", lambda c: number(c.utility.recall, of_hundred)),
-            ("True alerts, of 100", lambda c: number(c.utility.precision, of_hundred)),
-            ("AUC", lambda c: number(c.utility.auc)),
-            ("Average precision", lambda c: number(c.utility.average_precision)),
-            ("Brier score", lambda c: number(c.utility.brier)),
-        ]
-        return self._table("How well each model detects, on held-out records (95 % intervals in small print)", columns)
-
-    @property
-    def cost_table(self) -> Table:
-        """What each model costs to run."""
-        number = self.number
-        return self._table("What each model costs", [
-            ("Processor seconds to train", lambda c: number(c.cost.cpu_seconds, quantity)),
-            ("Peak memory, MB", lambda c: number(c.cost.peak_memory_mb, quantity)),
-            ("Milliseconds per 1,000 scores", lambda c: number(c.cost.latency_ms_per_1000, quantity)),
-        ])
 
     @property
     def calibration(self) -> Markup | None:
-        """The calibration chart of the baseline and the recommended candidate."""
-        mine = self.chosen.utility.calibration if self.chosen else ()
+        """The calibration chart of the baseline and the recommended or closest candidate."""
+        mine = self.subject.utility.calibration if self.subject else ()
         return charts.calibration("c-cal", self.baseline.utility.calibration if self.baseline else (), mine) if mine else None
 
     @property
-    def gate_table(self) -> Table | None:
-        """Every private candidate against every gate."""
-        names = list(dict.fromkeys((gate.name, gate.title) for gate in self.result.gates))
-        if not names:
-            return None
-        found = {(gate.candidate, gate.name): gate for gate in self.result.gates}
-        rows = []
-        for candidate in self._private():
-            gates = [found.get((candidate.name, name)) for name, _ in names]
-            rows.append(Row((self.name(candidate), *(self._gate_cell(gate) for gate in gates)), candidate is self.chosen))
-        return Table("Every gate, for every model with a guarantee", ("Model", *(title for _, title in names)), tuple(rows))
-
-    def _gate_cell(self, gate: GateResult | None) -> Markup:
-        if gate is None:
-            return EMPTY
-        value = "" if gate.value is None else f"{points(gate.value)} points"
-        return self.badge(gate) + Markup(' <span class="ci">{}</span>').format(self.cite(value, *gate.refs))
+    def calibration_refs(self) -> Markup:
+        """Where the calibration comes from."""
+        return self.refs([c.utility.calibration_ref for c in (self.baseline, self.subject) if c is not None])
 
     # ------------------------------------------------------------ section 2
 
     @property
-    def leak_chart(self) -> Markup | None:
-        """What an attacker recognises, per model."""
-        rows = [charts.LeakRow(c.name, c.kind, rate, c is self.chosen) for c in self.result.candidates if (rate := c.rate(FPR))]
-        return charts.leakage("c-leak", rows, fpr=FPR) if rows else None
+    def attacked(self) -> bool:
+        """Whether any candidate was attacked."""
+        return any(candidate.attacks for candidate in self.result.candidates)
+
+    @property
+    def leak_chart(self) -> Markup:
+        """What an attacker recognises, per model, and what the guarantee allows."""
+        rows = [
+            charts.LeakRow(c.name, c.kind, c.rate(FPR), c.cap(FPR), c is self.subject)
+            for c in self.result.candidates if c.rate(FPR) or c.is_private
+        ]
+        return charts.leakage("c-leak", rows, fpr=FPR)
+
+    @property
+    def leak_refs(self) -> Markup:
+        """Where the chart's numbers come from."""
+        rates = [(rate.tpr.ref if (rate := c.rate(FPR)) else "", c.guarantee_ref) for c in self.result.candidates]
+        return self.refs([ref for pair in rates for ref in pair])
 
     @property
     def leak_sentence(self) -> Markup:
         """What the attack showed, in plain words."""
-        lines = []
-        for candidate in (self.baseline, self.chosen or next(iter(self._private()), None)):
-            rate = candidate.rate(FPR) if candidate else None
-            if candidate is None or rate is None:
-                continue
-            who = "the model without privacy" if not candidate.is_private else f"the model with ε = {budget(candidate.epsilon)}"
-            if not rate.resolvable:
-                lines.append(Markup("Against {}, there were too few records to tell.").format(who))
-                continue
-            lines.append(Markup("Against {} this works for {} in 100.").format(who, self.said(rate.tpr)))
-            if rate.bound is not None:
-                cap = self.cite(of_hundred(rate.bound), candidate.guarantee_ref)
-                lines.append(Markup("The guarantee proves that no attack on it, however clever, can work for more than {}.").format(cap))
-        return Markup(" ").join(lines)
+        lines = [self._leak_line(c) for c in (self.baseline, self.subject or next(iter(self.private()), None)) if c is not None]
+        return Markup(" ").join(line for line in lines if line)
 
-    @property
-    def attack_table(self) -> Table:
-        """Every attack on every model."""
-        heads = ("Model", "Recognised at 1 % false alarms", "At 0.1 %", "AUC of the attack", "Attack", "Controls")
-        rows = [
-            Row((self.name(c), self._rate(c, a.at(FPR)), self._rate(c, a.at(LOW_FPR)), self.number(a.auc),
-                 self._ran_on(a), self._controls(a)), c is self.chosen)
-            for c in self.result.candidates for a in c.attacks
-        ]
-        return Table("Membership attacks (intervals of the rates are exact: Clopper-Pearson)", heads, tuple(rows))
-
-    def _rate(self, candidate: Candidate, rate: Rate | None) -> Markup:
+    def _leak_line(self, candidate: Candidate) -> Markup:
+        rate, cap = candidate.rate(FPR), candidate.cap(FPR)
         if rate is None:
-            return EMPTY
+            return Markup("")
+        who = Markup("the model with {}").format(self.epsilon(candidate)) if candidate.is_private else Markup("the model without privacy")
+        line = Markup("Against {} this works for {} in 100.").format(who, self.said(rate.tpr))
         if not rate.resolvable:
-            return Markup("{}").format(self.cite("too few records to tell", rate.tpr.ref))
-        limit = "no limit" if rate.bound is None else Markup("limit {}").format(self.cite(percent(rate.bound), candidate.guarantee_ref))
-        return self.number(rate.tpr, percent) + Markup(' <span class="sub">{}</span>').format(limit)
+            line = Markup("Against {}, there were too few records to tell.").format(who)
+        if cap is None:
+            return line
+        proved = self.cite(of_hundred(cap), candidate.guarantee_ref)
+        line += Markup(" The guarantee proves that no attack on it, however clever, can work for more than {}").format(proved)
+        chance_only = rate.resolvable and rate.tpr.value > cap and rate.tpr.low is not None and rate.tpr.low <= cap
+        return line + (Markup("; that more was measured is chance, as the interval shows.") if chance_only else Markup("."))
 
-    def _ran_on(self, attack: Attack) -> Markup:
-        text = f"{attack.members:,} members, {attack.nonmembers:,} others, {attack.shadows} shadows"
-        return Markup('{} <span class="sub">{}</span>').format(attack.name, self.cite(text, attack.auc.ref))
+    # ------------------------------------------------------------ section 4
 
-    def _controls(self, attack: Attack) -> Markup:
-        named = (("positive", attack.positive_control), ("negative", attack.negative_control))
-        lines = [self._control(name, control) for name, control in named if control is not None]
-        return Markup("").join(lines) if lines else EMPTY
+    def _worst_group(self, candidate: Candidate | None) -> Group | None:
+        groups = [group for group in (candidate.groups if candidate else ()) if group.resolvable]
+        return max(groups, key=lambda group: group.extra_gap, default=None)
 
-    def _control(self, name: str, control: Control) -> Markup:
-        sign = "✓" if control.passed else "✗"
-        shown = self.cite(decimal(control.value.value, digits=2), control.value.ref)
-        line = Markup('<span class="line" title="{}">{} {} {} <span class="ci">{}</span></span>')
-        return line.format(control.what, sign, name, shown, control.expected)
-
-    # ------------------------------------------------------------ sections 4 and 6
-
-    @property
-    def group_subject(self) -> Candidate | None:
-        """Whose groups are shown: the recommended candidate, else the first with any."""
-        return self.chosen if self.chosen and self.chosen.groups else next((c for c in self._private() if c.groups), None)
+    def _group_settled(self, candidate: Candidate) -> bool:
+        mine = [gate for gate in self.result.gates if gate.candidate == candidate.name and gate.name == "group_gap"]
+        return all(gate.settled for gate in mine)
 
     @property
     def group_chart(self) -> Markup | None:
         """The groups that changed most."""
         groups = self.group_subject.groups if self.group_subject else ()
         rows = [
-            charts.GroupRow(f"{g.column} = {g.value}"[:30], g.score.value, g.baseline_score.value if g.baseline_score else None)
-            for g in sorted(groups, key=lambda g: -g.extra_gap)[:8] if g.resolvable
+            charts.GroupRow(f"{g.column} = {g.value}", g.score.value, g.baseline_score.value if g.baseline_score else None)
+            for g in sorted(groups, key=lambda g: -g.extra_gap) if g.resolvable
         ]
-        return charts.groups("c-groups", rows, metric=groups[0].metric) if rows else None
+        kind = self.group_subject.kind if self.group_subject else "private"
+        return charts.groups("c-groups", rows[:_MOST_ROWS], metric=self.group_metric, kind=kind) if rows else None
+
+    @property
+    def group_refs(self) -> Markup:
+        """Where the groups' numbers come from."""
+        groups = self.group_subject.groups if self.group_subject else ()
+        return self.refs([ref for group in groups for ref in _gap_refs(group)])
 
     @property
     def group_sentence(self) -> Markup:
         """Which group loses most, in plain words."""
-        groups = [g for g in (self.group_subject.groups if self.group_subject else ()) if g.resolvable]
-        if not groups:
+        subject = self.group_subject
+        worst = self._worst_group(subject)
+        if worst is None or subject is None:
             return Markup("No group was large enough to compare.")
-        worst = max(groups, key=lambda g: g.extra_gap)
-        if worst.extra_gap <= 0:
-            return Markup("No group falls further behind than it already did without privacy.")
-        gap = self.cite(points(worst.extra_gap), worst.gap.ref, worst.baseline_gap.ref if worst.baseline_gap else "")
-        return Markup("Privacy costs <strong>{} = {}</strong> most: it falls {} points further behind than it did without.").format(
-            worst.column, worst.value, gap
-        )
-
-    @property
-    def group_table(self) -> Table:
-        """Groups, worst first."""
-        groups = sorted(self.group_subject.groups if self.group_subject else (), key=lambda g: -g.extra_gap)[:_MOST_GROUPS]
-        rows = [
-            Row((Markup("{} = {}").format(g.column, g.value), self.cite(f"{g.n:,}", g.score.ref),
-                 self.number(g.score, of_hundred) if g.resolvable else Markup("too few to tell"),
-                 self.number(g.baseline_score, of_hundred), self.number(g.gap, points), self.number(g.baseline_gap, points)))
-            for g in groups
-        ]
-        metric = groups[0].metric if groups else "score"
-        heads = ("Group", "Records", f"{metric}, of 100", "Without privacy", "Behind everybody, points", "Without privacy, points")
-        return Table("Groups, those that lose most first", heads, tuple(rows))
-
-    @property
-    def promise_table(self) -> Table:
-        """The guarantees, in full."""
-        rows = [
-            Row((self.name(c), self.cite(c.guarantee, c.guarantee_ref), escape(_trust_words(c.trust)),
-                 self.cite("–" if c.epsilon_30 is None else budget(c.epsilon_30), c.guarantee_ref),
-                 Markup("<code>{}</code>").format(c.plan_digest[:16] or "–")), c is self.chosen)
-            for c in self._private()
-        ]
-        heads = ("Model", "Guarantee", "Trusted", "ε over 30 windows", "Public plan")
-        return Table("What is promised, in full", heads, tuple(rows))
+        if worst.extra_gap <= 5e-4:
+            return Markup("With {}, no group falls further behind than it already did without privacy.").format(self.epsilon(subject))
+        gap = self.cite(f"{points(worst.extra_gap)}{NBSP}points", *_gap_refs(worst))
+        doubt = "" if self._group_settled(subject) else " There are too few cases to tell this from chance."
+        line = "With {}, <strong>{} = {}</strong> loses most: compared with everybody, it falls {} further behind than without privacy.{}"
+        return Markup(line).format(self.epsilon(subject), worst.column, worst.value, gap, doubt)  # noqa: S704 - a constant of this file
 
 
-def _trust_words(trust: str) -> str:
-    """A trust model for people.
-
-    >>> _trust_words("distributed(4,3,1)")
-    '4 sites, of which 1 may collude; 3 must stay'
-    """
-    if not trust.startswith("distributed("):
-        return "the curator" if trust == "curator" else trust
-    sites, threshold, colluding = trust.removeprefix("distributed(").removesuffix(")").split(",")
-    return f"{sites} sites, of which {colluding} may collude; {threshold} must stay"
-
-
-def _bare(text: str) -> str:
-    """An interval's end without its unit, which the value already shows."""
-    return text.replace("\u00a0%", "")
+def _gap_refs(group: Group) -> tuple[str, ...]:
+    return tuple(measure.ref for measure in (group.gap, group.baseline_gap) if measure is not None)

@@ -22,7 +22,7 @@ from tacit.guarantee import Relation
 from tacit.guard.gdp import gdp_epsilon, gdp_mu
 
 _FINE, _FAST = 1e-4, 1e-3
-_LEAST_NOISE = 1 / 16  # below, a distribution of privacy loss has millions of cells and nothing is hidden
+_LEAST_NOISE = 1 / 4  # below, little is hidden, and distributions of privacy loss grow to millions of cells
 _RENYI_ORDERS = tuple(1 + x / 10 for x in range(1, 100)) + tuple(range(11, 64)) + (72, 96, 128, 192, 256, 512, 1024)
 
 
@@ -68,7 +68,7 @@ def noise_for(
 ) -> Accounted:
     """The least noise multiplier (to 1e-4 of itself, rounded up) whose ε does not exceed ``epsilon``, and the ε it has.
 
-    Where records are sampled it looks no lower than 1/16: so rarely may a record take part that δ alone covers it.
+    Where records are sampled it looks no lower than 1/4: a record may take part so rarely that δ alone covers it.
 
     Raises:
         UsageError: for parameters out of range.
@@ -80,13 +80,16 @@ def noise_for(
         event = _event(sampling_rate, noise, steps)
         return _tightest(event, sampling_rate, delta, relation, fast=fast)[0] <= epsilon
 
+    given: dict[str, Any] = {"sampling_rate": sampling_rate, "steps": steps, "delta": delta, "relation": relation, "fast": fast}
+    if sampling_rate < 1 and fits(_LEAST_NOISE, fast):
+        return epsilon_for(noise_multiplier=_LEAST_NOISE, **given)
     low = high / 2
-    while (sampling_rate == 1 or low > _LEAST_NOISE) and fits(low, True):
+    while fits(low, True):
         low, high = low / 2, low
     low, high = _narrow(lambda noise: fits(noise, True), low=low, high=high, precision=1e-4 if fast else 2e-3)
     if not fast:
         low, high = _narrow(lambda noise: fits(noise, False), low=low * 0.99, high=high, precision=1e-4)
-    return epsilon_for(sampling_rate=sampling_rate, noise_multiplier=high, steps=steps, delta=delta, relation=relation, fast=fast)
+    return epsilon_for(noise_multiplier=high, **given)
 
 
 def _narrow(fits: Callable[[float], bool], *, low: float, high: float, precision: float) -> tuple[float, float]:

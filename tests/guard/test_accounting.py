@@ -107,8 +107,8 @@ def test_the_ends_of_the_curve() -> None:
 
 
 @pytest.mark.parametrize("call", [
-    lambda: gdp_delta(-1.0, 1.0), lambda: gdp_delta(math.nan, 1.0), lambda: gdp_delta(1.0, -0.1), lambda: gdp_epsilon(1.0, 0.0),
-    lambda: gdp_epsilon(1.0, 1.0), lambda: gdp_mu(0.0, 1e-6), lambda: gdp_mu(math.inf, 1e-6), lambda: gdp_mu(math.nan, 1e-6), lambda: gdp_mu(1.0, 2.0),
+    lambda: gdp_mu(1.0, 2.0), lambda: gdp_delta(-1.0, 1.0), lambda: gdp_delta(math.nan, 1.0), lambda: gdp_delta(1.0, -0.1), lambda: gdp_epsilon(1.0, 0.0),
+    lambda: gdp_epsilon(1.0, 1.0), lambda: gdp_mu(0.0, 1e-6), lambda: gdp_mu(math.inf, 1e-6), lambda: gdp_mu(math.nan, 1e-6),
 ])
 def test_numbers_that_mean_nothing_are_refused(call: Any) -> None:
     with pytest.raises(UsageError, match="Expected"):
@@ -276,7 +276,9 @@ def test_only_gaussian_events_have_a_mu() -> None:
     assert gaussian_mu_squared(SkellamDpEvent(8.0, 4.0, 64 + 1 / 12)) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(("l1", "l2", "variance"), [(1.0, 2.0, 5.0), (-1.0, -1.0, 5.0), (2.0, 1.0, 1 / 12), (2.0, 1.0, math.nan), (math.inf, 1.0, 5.0)])
+@pytest.mark.parametrize(("l1", "l2", "variance"), [
+    (1.0, 2.0, 5.0), (-1.0, -1.0, 5.0), (2.0, 1.0, 1 / 12), (2.0, 1.0, math.nan), (math.inf, 1.0, 5.0),
+])
 def test_an_impossible_skellam_event_is_refused(l1: float, l2: float, variance: float) -> None:
     with pytest.raises(UsageError, match="variance"):
         SkellamDpEvent(l1, l2, variance)

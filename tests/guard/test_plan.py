@@ -91,8 +91,8 @@ def test_a_plan_that_cannot_be_is_refused(changes: dict[str, Any], message: str)
 
 
 @pytest.mark.parametrize("damage", [
-    {"steps": None}, {"steps": [3]}, {"steps": [{}]}, {"unit": {}, "extra": 1}, {"unit": 3}, {"relation": "sideways"}, {"purpose": 5}, {"sampler": "x"},
-    {"selection_delta": "much"}, {"unknown": 1},
+    {"steps": None}, {"steps": [3]}, {"steps": [{}]}, {"unit": {}, "extra": 1}, {"unit": 3}, {"relation": "sideways"}, {"purpose": 5},
+    {"sampler": "x"}, {"selection_delta": "much"}, {"unknown": 1},
 ])
 def test_a_damaged_plain_form_is_refused(damage: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="Expected"):

@@ -78,7 +78,8 @@ auc_loss = 0.5
 """
     found = Policy.parse(text, folder=Path("owner"))
     assert found.unit == PrivacyUnit("user-day", "user", "day")
-    assert (found.relation, found.budget, found.window, found.count_share, found.filter) == (Relation.REPLACE, Budget(2.5, 1e-7), "month", 0.05, "renyi")
+    assert (found.relation, found.budget, found.window) == (Relation.REPLACE, Budget(2.5, 1e-7), "month")
+    assert (found.count_share, found.filter) == (0.05, "renyi")
     assert found.limits == Limits(7, ("count@1", "cells@1"), "owner", 9)
     assert (found.ledger, found.key, found.domain, found.source) == (
         "owner/books.db", Path("owner/secret.key"), Path("owner/domain.toml"), Path("owner/records.parquet"),
@@ -175,10 +176,8 @@ def test_a_value_of_a_wrong_type_is_named_whatever_it_is(table: str, key: str, v
 
 @given(st.text(max_size=60))
 def test_no_text_makes_it_fail_in_another_way(text: str) -> None:
-    try:
+    with pytest.raises(ConfigError):
         Policy.parse(text)
-    except ConfigError as error:
-        assert "\x00" not in str(error) or "\x00" in text
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -1,10 +1,15 @@
-"""A pilot result as a real run would make it, to look at and to test with."""
+"""A pilot result as a real run would make it, to look at and to test with; and a strict reader of the page."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from types import ModuleType
+from typing import Any
 
 import pytest
 from scipy.stats import beta
@@ -158,6 +163,111 @@ def make_result(
         ("These are simulated records: repeat the pilot on your own before you decide.", *decision.warnings),
         (NoisedValue("number of user-days", 2013.0, count, 7.1),),
     )
+
+
+def measures(value: Any) -> Iterator[Measure]:
+    """Every measure of a result, however deep."""
+    if isinstance(value, Measure):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from measures(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for item in dataclasses.fields(value):
+            yield from measures(getattr(value, item.name))
+
+
+VOID = {"meta", "br", "line", "circle", "rect", "path", "polyline"}
+PHRASING = {"a", "span", "strong", "small", "code", "sup", "br", "svg"}
+HOLDS_PHRASING = {"p", "h1", "h2", "h3", "summary", "span", "strong", "code", "a", "figcaption", "dt", "caption", "th", "pre"}
+PARENT = {"li": {"ul", "ol"}, "tr": {"thead", "tbody"}, "td": {"tr"}, "th": {"tr"}, "thead": {"table"}, "tbody": {"table"}, "caption": {"table"},
+          "figcaption": {"figure"}, "summary": {"details"}, "dt": {"div"}, "dd": {"div"}, "title": {"head", "svg"}, "desc": {"svg"}}
+
+
+@dataclass
+class Node:
+    """An element of a parsed page."""
+
+    tag: str
+    attrs: dict[str, str]
+    parent: Node | None = None
+    children: list[Node | str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(child if isinstance(child, str) else child.text for child in self.children)
+
+    @property
+    def classes(self) -> set[str]:
+        return set(self.attrs.get("class", "").split())
+
+    def walk(self) -> Iterator[Node]:
+        yield self
+        for child in self.children:
+            if isinstance(child, Node):
+                yield from child.walk()
+
+    def strings(self) -> Iterator[tuple[Node, str]]:
+        for child in self.children:
+            if isinstance(child, str):
+                yield self, child
+            else:
+                yield from child.strings()
+
+    def all(self, tag: str = "", css: str = "") -> list[Node]:
+        return [node for node in self.walk() if (not tag or node.tag == tag) and (not css or css in node.classes)]
+
+    def within(self, tag: str = "", css: str = "") -> bool:
+        node: Node | None = self
+        while node is not None:
+            if (not tag or node.tag == tag) and (not css or css in node.classes):
+                return True
+            node = node.parent
+        return False
+
+
+class _Reader(HTMLParser):
+    """Builds the tree and refuses what a browser would have to repair."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.root = self.here = Node("", {})
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(set(names)) == len(names), f"an attribute of <{tag}> repeats"
+        assert not PARENT.get(tag) or self.here.tag in PARENT[tag], f"<{tag}> in <{self.here.tag}>"
+        assert self.here.tag not in HOLDS_PHRASING or tag in PHRASING, f"<{tag}> in <{self.here.tag}>"
+        assert tag != "a" or not self.here.within("a"), "a link in a link"
+        node = Node(tag, {name: value or "" for name, value in attrs}, self.here)
+        self.here.children.append(node)
+        if tag not in VOID:
+            self.here = node
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        assert tag == self.here.tag, f"</{tag}> closes <{self.here.tag}>"
+        assert self.here.parent is not None
+        self.here = self.here.parent
+
+    def handle_data(self, data: str) -> None:
+        self.here.children.append(data)
+
+
+def read_page(html: str) -> Node:
+    """The page as a tree; fails where elements are not closed, or nested as HTML forbids."""
+    reader = _Reader()
+    reader.feed(html)
+    reader.close()
+    assert reader.here is reader.root, f"<{reader.here.tag}> is not closed"
+    return reader.root
+
+
+@pytest.fixture(scope="session")
+def builder() -> ModuleType:
+    """This module, for tests that make results of their own."""
+    return sys.modules[__name__]
 
 
 @pytest.fixture

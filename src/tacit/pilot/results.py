@@ -19,10 +19,12 @@ import math
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tacit.errors import DataError, UsageError
 
+T = TypeVar("T")
 SCHEMA = "tacit.pilot/1"
 OWNER_SIDE = (
     "Owner-side: contains measurements on the records that are not private. Show it only to people who may see the records; "
@@ -319,6 +321,17 @@ class EvidenceBook:
         self._rows.append(dataclasses.replace(row, id=name))
         return name
 
+    def restore(self, rows: list[dict[str, Any]]) -> None:
+        """Put back rows that an interrupted run had noted.
+
+        Raises:
+            DataError: if they are no rows, or would not get the ids they had; then none is put back.
+        """
+        found, known = [_decode_dataclass(Evidence, row) for row in rows], {row.id for row in self._rows}
+        if known & {row.id for row in found}:
+            raise DataError("Expected evidence that was not noted yet; start the pilot anew.")
+        self._rows += found
+
     @property
     def rows(self) -> tuple[Evidence, ...]:
         """All rows so far."""
@@ -504,20 +517,37 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(getattr(value, field_.name))
 
 
+def encoded(value: object) -> Any:
+    """A frozen dataclass of this module's kind in plain JSON values; `decoded` reverses it."""
+    return _encode(value)
+
+
+def decoded(kind: type[T], data: Any) -> T:
+    """The dataclass that `encoded` described.
+
+    Raises:
+        DataError: if a field is missing, unknown or of another type.
+    """
+    return _decode_dataclass(kind, data)
+
+
 def _encode(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: _encode(getattr(value, item.name)) for item in dataclasses.fields(value)}
     return [_encode(item) for item in value] if isinstance(value, tuple) else value
 
 
-T = TypeVar("T")
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _decode_dataclass(kind: type[T], data: Any) -> T:
     fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if not isinstance(data, dict) or not set(data) <= set(fields):
         raise DataError(f"Expected the fields of a {kind.__name__} in the pilot result; got something else.")
-    hints = get_type_hints(kind)
+    named: Any = kind
+    hints = _hints(named)
     try:
         return kind(**{name: _decode(hints[name], value, f"{kind.__name__}.{name}") for name, value in data.items()})
     except TypeError:

@@ -38,23 +38,26 @@ def write_report(result: PilotResult, folder: str | Path, *, release: bool = Fal
     texts = (render_html(shown), shown.to_json())
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for path, text in zip(paths, texts, strict=True):
-            _replace(path, text, mode)
+        _replace_all(dict(zip(paths, texts, strict=True)), mode)
     except OSError as error:
         raise StorageError(f"Writing the report to {folder} failed ({error.strerror}); name a folder that may be written.") from error
     return paths
 
 
-def _replace(path: Path, text: str, mode: int) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    partial = Path(name)
+def _replace_all(texts: dict[Path, str], mode: int) -> None:
+    """Write every text beside its file first, and put them in place only once all are on the disk."""
+    partial: dict[Path, Path] = {}
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.chmod(mode)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        for path, text in texts.items():
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+            partial[path] = Path(name)
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial[path].chmod(mode)
+        for path, written in partial.items():
+            written.replace(path)
+    finally:
+        for written in partial.values():
+            written.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from tacit.pilot.numbers import budget, decimal, of_hundred, percent, points, quantity, tie
 from tacit.pilot.report import charts
@@ -79,7 +79,7 @@ class Tables(Cites):
 
     def _passed(self, candidate: Candidate) -> Markup:
         mine = [gate for gate in self.result.gates if gate.candidate == candidate.name]
-        return Markup("{} of {}").format(sum(gate.passed for gate in mine), len(mine)) if mine else NOTHING
+        return self.cite(f"{sum(gate.passed for gate in mine)} of {len(mine)}", *(ref for gate in mine for ref in gate.refs)) if mine else NOTHING
 
     @property
     def utility_table(self) -> Table:
@@ -174,7 +174,7 @@ class Tables(Cites):
         rows = [
             Row((self.name(c), self.cite(budget(c.asked), c.guarantee_ref),
                  self._guarantee(c),
-                 escape(trust_words(c.trust)), *((self._thirty(c),) if months else ())), c is self.subject)
+                 self.cite(trust_words(c.trust), c.guarantee_ref), *((self._thirty(c),) if months else ())), c is self.subject)
             for c in self.private()
         ]
         heads = ("Model", "ε asked for", "Guaranteed", "Who is trusted", *((f"ε over 30 {self.words.records}",) if months else ()))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 from tacit.pilot.numbers import budget, decimal, of_hundred, percent, quantity, tie
 from tacit.pilot.results import FAIL, PASS, UNSETTLED, Candidate, Measure, PilotResult, Step
@@ -34,7 +35,7 @@ class _Column:
 
 
 def render_text(result: PilotResult, console: Console) -> None:
-    """Print the report to ``console``; every text is escaped, so that a column's name cannot restyle the terminal.
+    """Print the report to ``console``; control characters are replaced, so that a column's name cannot restyle the terminal.
 
     Commands and the ledger's head stand on lines of their own and are never broken, so that they can be copied.
     """
@@ -57,15 +58,24 @@ def render_text(result: PilotResult, console: Console) -> None:
     _line(console, f"ledger: {result.meta.ledger.charged} entries charged, head {result.meta.ledger.head}", style="dim")
 
 
+def safe(text: str) -> str:
+    r"""A text without control characters, among them escape sequences and marks that turn the direction of writing.
+
+    >>> safe("\x1b[31mred\u202e")
+    '?[31mred?'
+    """
+    return "".join("?" if category(letter).startswith("C") and letter != "\n" else letter for letter in text)
+
+
 def _line(console: Console, text: str, *, style: str = "") -> None:
     from rich.text import Text
 
-    console.print(Text(text, style=style), soft_wrap=True)
+    console.print(Text(safe(text), style=style), soft_wrap=True)
 
 
 def _say(console: Console, text: str, *, style: str = "", first: str = "") -> None:
     width, rest = min(console.width, _WIDEST), " " * len(first)
-    wrapped = wrap(tie(text), width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
+    wrapped = wrap(tie(safe(text)), width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
     for line in wrapped:
         _line(console, line, style=style)
 
@@ -89,11 +99,11 @@ def _table(result: PilotResult, width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    names = [("→ " if candidate is result.subject else "  ") + tie(candidate.name) for candidate in result.candidates]
+    names = [("→ " if candidate is result.subject else "  ") + tie(safe(candidate.name)) for candidate in result.candidates]
     longest = max((len(name) for name in names), default=0)
     columns = _fitting(_columns(result), width - min(longest, _LONGEST_NAME))
     table = Table(title=None, header_style="bold", pad_edge=False, box=None, collapse_padding=True)
-    left = width - sum(column.width + 2 for column in columns)
+    left = width - sum(column.width + 1 for column in columns)
     table.add_column("model", overflow="fold", max_width=max(8, left), vertical="bottom")
     for column in columns:
         table.add_column(column.head, justify="right", no_wrap=True, vertical="bottom")
@@ -105,7 +115,7 @@ def _table(result: PilotResult, width: int) -> Table:
 
 def _fitting(columns: list[_Column], width: int) -> list[_Column]:
     shown = list(columns)
-    while len(shown) > 1 and sum(column.width + 2 for column in shown) > width:
+    while len(shown) > 1 and sum(column.width + 1 for column in shown) > width:
         shown.remove(max(shown, key=lambda column: column.rank))
     return shown
 
@@ -138,7 +148,8 @@ def _recognised(candidate: Candidate) -> str:
 
 
 def _gates(result: PilotResult, candidate: Candidate) -> str:
-    return "".join(_SIGN[gate.status] for gate in result.gates if gate.candidate == candidate.name) or "-"
+    signs = {gate.name: _SIGN[gate.status] for gate in result.gates if gate.candidate == candidate.name}
+    return "".join(signs.get(name, "-") for name in dict.fromkeys(gate.name for gate in result.gates)) if signs else "-"
 
 
 def _legend(result: PilotResult, console: Console) -> None:

@@ -107,8 +107,9 @@ def test_the_ends_of_the_curve() -> None:
 
 
 @pytest.mark.parametrize("call", [
-    lambda: gdp_mu(1.0, 2.0), lambda: gdp_delta(-1.0, 1.0), lambda: gdp_delta(math.nan, 1.0), lambda: gdp_delta(1.0, -0.1), lambda: gdp_epsilon(1.0, 0.0),
+    lambda: gdp_delta(-1.0, 1.0), lambda: gdp_delta(math.nan, 1.0), lambda: gdp_delta(1.0, -0.1), lambda: gdp_epsilon(1.0, 0.0),
     lambda: gdp_epsilon(1.0, 1.0), lambda: gdp_mu(0.0, 1e-6), lambda: gdp_mu(math.inf, 1e-6), lambda: gdp_mu(math.nan, 1e-6),
+    lambda: gdp_mu(1.0, 2.0),
 ])
 def test_numbers_that_mean_nothing_are_refused(call: Any) -> None:
     with pytest.raises(UsageError, match="Expected"):

@@ -9,6 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from tacit import Budget
 from tacit.attacks import (
+    Pool,
     attack_membership,
     batched_shadows,
     confidence,
@@ -36,7 +37,7 @@ def attacked(budget: Budget, noise: float | None, rows: int = 1600) -> list[obje
     model, table = fit.model_, {f"x{i}": pa.array(X[:, i]) for i in range(X.shape[1])}
     bins = model.frame.binning.bins(table, rows)
     membership = paired_membership(rows, 16, rng=rng)
-    shadows = batched_shadows(model, bins, y, membership=membership, noise_multiplier=noise, rng=rng)
+    shadows = batched_shadows(model, Pool(bins, y), membership=membership, noise_multiplier=noise, rng=rng)
     target = confidence(model.margins(table)[:, 0], y)
     guarantee = fit.guarantee_ if budget.epsilon < 100 else None
     return list(attack_membership(target, confidence(shadows, y), membership, is_member=member, guarantee=guarantee))
@@ -69,9 +70,9 @@ def test_shadows_at_once_equal_shadows_one_by_one() -> None:
     fit = BoostedTreesClassifier(Budget(12, 1e-5), classes=[0, 1], trees=20).fit(X, y)
     bins = fit.model_.frame.binning.bins({f"x{i}": pa.array(X[:, i]) for i in range(12)}, 300)
     membership = paired_membership(300, 4, rng=np.random.default_rng(2))
-    together = batched_shadows(fit.model_, bins, y, membership=membership, noise_multiplier=None, rng=np.random.default_rng(3))
+    together = batched_shadows(fit.model_, Pool(bins, y), membership=membership, noise_multiplier=None, rng=np.random.default_rng(3))
     for s in range(4):
-        alone = batched_shadows(fit.model_, bins, y, membership=membership[:, [s]], noise_multiplier=None, rng=np.random.default_rng(3))
+        alone = batched_shadows(fit.model_, Pool(bins, y), membership=membership[:, [s]], noise_multiplier=None, rng=np.random.default_rng(3))
         np.testing.assert_allclose(together[:, s], alone[:, 0], atol=1e-4)
 
 

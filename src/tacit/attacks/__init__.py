@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tacit.attacks.controls import planted_control
 from tacit.attacks.membership import AttackResult, RateAt, attack_membership, confidence, evaluate, exact_interval, implied_bound, lira, relative
-from tacit.attacks.shadows import batched_shadows, log_odds, paired_membership, sequential_shadows
+from tacit.attacks.shadows import Pool, batched_linear_shadows, batched_shadows, by_unit, log_odds, paired_membership, sequential_shadows
 
 __all__ = [
-    "AttackResult", "RateAt", "attack_membership", "batched_shadows", "confidence", "evaluate", "exact_interval", "implied_bound", "lira", "log_odds",
-    "paired_membership", "relative", "sequential_shadows",
+    "AttackResult", "Pool", "RateAt", "attack_membership", "batched_linear_shadows", "batched_shadows", "by_unit", "confidence", "evaluate",
+    "exact_interval", "implied_bound", "lira", "log_odds", "paired_membership", "planted_control", "relative", "sequential_shadows",
 ]

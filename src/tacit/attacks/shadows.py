@@ -1,46 +1,80 @@
-"""Shadow models: what the target would have been with other members. Owner-side: they are trained on records and never released."""
+"""Shadow models: what the target would have been with other members. Owner-side: they are trained on records and never released.
+
+Shadows of a Tacit model share its public structure, so all of them are trained at once: every step is one product of a sparse matrix that
+says where records lie with a dense one that has a column per shadow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.special import expit
 
 from tacit.errors import UsageError
 from tacit.learn.boosting import DAMPING, LARGEST, STEP
-from tacit.models import AdditiveModel
+from tacit.learn.regression import Descent
+from tacit.models import AdditiveModel, LinearModel
+from tacit.questions.cells import unit_slices
+from tacit.questions.losses import HESSIAN_SCALE
 
 _CHUNK = 2_048
+_SCALE = np.float32(HESSIAN_SCALE["logistic"])
 
 Matrix = NDArray[np.float32]
 
 
-def paired_membership(records: int, shadows: int, *, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Who is a member of which shadow: bool ``[records, shadows]``; shadows come in complementary pairs, so each record is in exactly half.
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Records that shadows are trained on and judged by.
+
+    Args:
+        inputs: what a model sees of them: bins uint8 ``[features, records]`` of an additive model, or the design float32 ``[records, width]``
+            of a linear one, in units of 1.
+        labels: 0 or 1, ``[records]``.
+        units: int64 ``[records]``, never decreasing; ``None`` if every record is a unit.
+        clip: largest length of one unit's contribution, in natural units; needed with ``units``.
+    """
+
+    inputs: NDArray[Any]
+    labels: NDArray[np.int64]
+    units: NDArray[np.int64] | None = None
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.units is None) != (self.clip is None):
+            raise UsageError("Expected units and clip together: shadows of a model per unit are clipped as it was.")
+
+    def chunks(self) -> Iterator[slice]:
+        """Slices of a few thousand records that never split a unit."""
+        return unit_slices(self.units, len(self.labels), _CHUNK)
+
+
+def paired_membership(units: int, shadows: int, *, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Who is a member of which shadow: bool ``[units, shadows]``; shadows come in complementary pairs, so each unit is in exactly half.
 
     Raises:
         UsageError: if the number of shadows is odd or below two.
     """
     if shadows < 2 or shadows % 2:
         raise UsageError(f"Expected an even number of shadows, at least 2; got {shadows}.")
-    half = rng.random((records, shadows // 2)) < 0.5
-    return np.stack([half, ~half], axis=2).reshape(records, shadows)
+    half = rng.random((units, shadows // 2)) < 0.5
+    return np.stack([half, ~half], axis=2).reshape(units, shadows)
 
 
 def batched_shadows(
-    model: AdditiveModel, bins: NDArray[np.uint8], labels: NDArray[np.int64], *, membership: NDArray[np.bool_], noise_multiplier: float | None,
-    rng: np.random.Generator,
+    model: AdditiveModel, pool: Pool, *, membership: NDArray[np.bool_], noise_multiplier: float | None, rng: np.random.Generator,
 ) -> Matrix:
-    """Train all shadows of a two-class model at once: they share its public structure, so each block is one sparse product for all.
+    """Train all shadows of a two-class additive model at once.
 
     Args:
         model: the target; its bins and partitions are public.
-        bins: of the pool, uint8 ``[features, records]`` (``model.frame.binning.bins``).
-        labels: 0 or 1, ``[records]``.
-        membership: bool ``[records, shadows]``.
+        pool: the records, as bins.
+        membership: bool ``[records, shadows]``; the same for all records of a unit.
         noise_multiplier: of the target's training; ``None`` for no noise.
         rng: of the shadows' own noise, which protects nobody and need not.
 
@@ -52,39 +86,113 @@ def batched_shadows(
     """
     if model.loss != "logistic":
         raise UsageError("Expected a model of two classes; shadows of others are not built yet.")
-    sigma = noise_multiplier or 0.0
+    sigma = (noise_multiplier or 0.0) * (pool.clip or 1.0)
     members = membership.astype(np.float32)
     margins = np.zeros(membership.shape, np.float32)
-    signs = (2 * labels - 1).astype(np.float32)[:, None]
     for update in model.updates:
-        cells = update.partition.cells(bins)
-        gradient, hessian = _cell_sums(cells, margins, signs=signs, members=members, size=update.partition.size)
+        cells = update.partition.cells(pool.inputs).astype(np.int32)
+        gradient, hessian = _cell_sums(pool, cells, margins, members=members, size=update.partition.size)
         gradient += sigma * rng.standard_normal(gradient.shape, np.float32)
-        hessian += sigma / 3.3 * rng.standard_normal(hessian.shape, np.float32)
+        hessian += sigma / _SCALE * rng.standard_normal(hessian.shape, np.float32)
         values = -STEP * gradient / (np.maximum(hessian, 0) + 1 + DAMPING["logistic"] * sigma)
         values = np.clip(values, -LARGEST, LARGEST).astype(np.float32)
-        for start in range(0, len(cells), _CHUNK):
-            rows = slice(start, start + _CHUNK)
+        for rows in pool.chunks():
             margins[rows] += values.take(cells[rows], axis=0)
     return margins
 
 
-def _cell_sums(cells: NDArray[np.uint8], margins: Matrix, *, signs: Matrix, members: Matrix, size: int) -> tuple[Matrix, Matrix]:
+def _cell_sums(pool: Pool, cells: NDArray[np.int32], margins: Matrix, *, members: Matrix, size: int) -> tuple[Matrix, Matrix]:
     """Gradient and hessian sums of every shadow: float32 ``[cells, shadows]`` each."""
     shadows = margins.shape[1]
     total = np.zeros((size, 2 * shadows), np.float32)
-    terms = np.empty((_CHUNK, 2 * shadows), np.float32)
-    for start in range(0, len(cells), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        count = len(cells[rows])
-        part, member = terms[:count], members[rows]
-        slope = np.tanh(margins[rows] * np.float32(0.5))
-        np.multiply(slope - signs[rows], member, out=part[:, :shadows])
-        np.multiply(1 - slope * slope, member, out=part[:, shadows:])
-        places = (np.ones(count, np.float32), cells[rows].astype(np.int32), np.arange(count + 1, dtype=np.int32))
-        onehot = sparse.csc_array(places, shape=(size, count))
-        total += onehot @ part
-    return total[:, :shadows] * np.float32(0.5), total[:, shadows:] * np.float32(0.25)
+    for rows in pool.chunks():
+        terms = _terms(margins[rows], pool.labels[rows], members[rows])
+        if pool.units is None or pool.clip is None:
+            total += _onehot(cells[rows], size) @ terms
+        else:
+            places, sums = _clipped(terms, pool.units[rows], cells[rows], clip=pool.clip)
+            total += _onehot(places, size) @ sums
+    return total[:, :shadows], total[:, shadows:]
+
+
+def _terms(margins: Matrix, labels: NDArray[np.int64], members: Matrix) -> Matrix:
+    """Gradients and hessians of members, 0 for others: float32 ``[records, 2 shadows]``; with tanh(m/2) = 2p - 1."""
+    shadows = margins.shape[1]
+    terms = np.empty((len(margins), 2 * shadows), np.float32)
+    slope = np.tanh(margins * np.float32(0.5))
+    half = members * np.float32(0.5)
+    np.multiply(slope - (2 * labels - 1).astype(np.float32)[:, None], half, out=terms[:, :shadows])
+    np.multiply(1 - slope * slope, half * np.float32(0.5), out=terms[:, shadows:])
+    return terms
+
+
+def _clipped(terms: Matrix, units: NDArray[np.int64], cells: NDArray[np.int32], *, clip: float) -> tuple[NDArray[np.int32], Matrix]:
+    """Sums per unit and cell, each unit's vector no longer than ``clip``: the cell of every sum, and float32 ``[sums, 2 shadows]``."""
+    shadows = terms.shape[1] // 2
+    owner = (units - units[0]).astype(np.int64)
+    pairs, place = np.unique(owner * 256 + cells, return_inverse=True)
+    sums = np.asarray(_onehot(place.astype(np.int32), len(pairs)) @ terms, np.float32)
+    who = (pairs // 256).astype(np.int32)
+    squares = _onehot(who, int(who.max()) + 1) @ (sums[:, :shadows] ** 2 + (_SCALE * sums[:, shadows:]) ** 2)
+    factors = np.minimum(1.0, clip / np.sqrt(np.maximum(squares, 1e-12))).astype(np.float32)[who]
+    sums[:, :shadows] *= factors
+    sums[:, shadows:] *= factors
+    return (pairs % 256).astype(np.int32), sums
+
+
+def _onehot(places: NDArray[np.int32], size: int) -> Any:
+    """Sparse ``[size, records]`` with a one where each record lies."""
+    count = len(places)
+    return sparse.csc_array((np.ones(count, np.float32), places, np.arange(count + 1, dtype=np.int32)), shape=(size, count))
+
+
+def batched_linear_shadows(
+    model: LinearModel, pool: Pool, *, membership: NDArray[np.bool_], iterations: int, sigma: float, rng: np.random.Generator,
+) -> Matrix:
+    """Train all shadows of a two-class linear model at once.
+
+    Args:
+        model: the target.
+        pool: the records, as the design.
+        membership: bool ``[records, shadows]``.
+        iterations: of the target's training.
+        sigma: standard deviation of the target's noise on one coordinate of the gradient sum, in natural units.
+        rng: of the shadows' own noise.
+
+    Returns:
+        Margins, float32 ``[records, shadows]``.
+
+    Raises:
+        UsageError: for more than two classes.
+    """
+    if model.loss != "logistic":
+        raise UsageError("Expected a model of two classes; shadows of others are not built yet.")
+    design, members = pool.inputs.astype(np.float32), membership.astype(np.float32)
+    sizes = np.maximum(membership.sum(axis=0), 1.0)[:, None]
+
+    descent = Descent((membership.shape[1], design.shape[1]), columns=len(model.domain.columns), iterations=iterations)
+    for _ in range(iterations):
+        total = np.zeros(descent.weights.shape)
+        for rows in pool.chunks():
+            p = expit(design[rows] @ descent.weights.T.astype(np.float32))
+            slopes = (p - pool.labels[rows, None].astype(np.float32)) * members[rows]
+            total += _linear_sums(pool, rows, design[rows], slopes=slopes)
+        descent.move((total + sigma * rng.standard_normal(total.shape)) / sizes)
+    return np.asarray(design @ descent.average.T, np.float32)
+
+
+def _linear_sums(pool: Pool, rows: slice, design: Matrix, *, slopes: Matrix) -> NDArray[np.float64]:
+    """Gradient sums ``[shadows, width]``, clipped per unit where units are given."""
+    if pool.units is None or pool.clip is None:
+        return np.asarray(slopes.T @ design, np.float64)
+    owner = (pool.units[rows] - pool.units[rows][0]).astype(np.int32)
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    total = np.zeros((slopes.shape[1], design.shape[1]))
+    for shadow in range(slopes.shape[1]):
+        sums = np.add.reduceat(slopes[:, shadow, None] * design, starts, axis=0)
+        lengths = np.sqrt(np.maximum(np.einsum("ij,ij->i", sums, sums), 1e-12))
+        total[shadow] = (sums * np.minimum(1.0, pool.clip / lengths)[:, None]).sum(axis=0)
+    return total
 
 
 def sequential_shadows(train: Callable[[NDArray[np.bool_]], Callable[[], NDArray[np.float64]]], membership: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -104,3 +212,16 @@ def log_odds(probabilities: Any) -> NDArray[np.float64]:
     """Margins from probabilities of the second class, safe where they saturate: float64 ``[records]``."""
     clipped = np.clip(np.asarray(probabilities, np.float64), 1e-12, 1 - 1e-12)
     return np.asarray(np.log(clipped) - np.log1p(-clipped))
+
+
+def by_unit(scores: NDArray[Any], units: NDArray[np.int64] | None) -> NDArray[Any]:
+    """Scores of records added up per unit, along the first axis; the same where every record is one.
+
+    >>> by_unit(np.array([1.0, 2.0, 5.0]), np.array([0, 0, 1])).tolist()
+    [3.0, 5.0]
+    """
+    if units is None or not len(scores):
+        return scores
+    return np.asarray(np.add.reduceat(scores, np.flatnonzero(np.diff(units, prepend=-1)), axis=0))
+
+

@@ -25,9 +25,35 @@ _RIDGE = 0.05
 _MOST_WIDTH = 4_000
 
 
+class Descent:
+    """Gradient descent with momentum from zero; the second half of the iterates is averaged.
+
+    Args:
+        shape: of the weights.
+        columns: features of the design, which the rate falls with.
+        iterations: steps there will be.
+    """
+
+    def __init__(self, shape: tuple[int, ...], *, columns: int, iterations: int) -> None:
+        self.weights, self._speed, self._tail = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self._rate, self._half, self._iterations, self._step = RATE / (1 + columns), iterations // 2, iterations, 0
+
+    def move(self, gradient: NDArray[np.float64]) -> None:
+        """Take one step against the gradient of the mean loss."""
+        self._step += 1
+        self._speed = _MOMENTUM * self._speed - self._rate * gradient
+        self.weights = self.weights + self._speed
+        self._tail += self.weights * (self._step > self._half)
+
+    @property
+    def average(self) -> NDArray[np.float64]:
+        """The weights, once all steps are taken."""
+        return np.asarray(self._tail / (self._iterations - self._half))
+
+
 @dataclass
 class Logistic:
-    """Full-batch gradient descent with momentum on the mean loss; the second half of the iterates is averaged."""
+    """Logistic regression by noisy gradient sums over a noised number of units."""
 
     target: Target
     loss: str
@@ -40,17 +66,13 @@ class Logistic:
     def steps(self) -> Steps[NDArray[np.float64]]:
         """The conversation; returns weights ``[outputs, width]``."""
         shape = (self.target.outputs, len(design_names(self.domain)))
-        weights, speed, tail = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        rate = RATE / (1 + len(self.domain.columns))
-        for step in range(1, self.iterations + 1):
-            units = np.rint(weights * MARGIN_UNIT).astype(np.int32)
+        descent = Descent(shape, columns=len(self.domain.columns), iterations=self.iterations)
+        for step in range(self.iterations):
+            units = np.rint(descent.weights * MARGIN_UNIT).astype(np.int32)
             question = LinearGradient(self.target, self.loss, self.domain, units, self.clip)
-            answer: NDArray[np.int64] = yield self.first_step + step - 1, question
-            gradient = answer.reshape(shape) / (GRID * DESIGN_UNIT * float(max(self.size, 1)))
-            speed = _MOMENTUM * speed - rate * gradient
-            weights = weights + speed
-            tail += weights * (step > self.iterations // 2)
-        return np.asarray(tail / (self.iterations - self.iterations // 2))
+            answer: NDArray[np.int64] = yield self.first_step + step, question
+            descent.move(answer.reshape(shape) / (GRID * DESIGN_UNIT * float(max(self.size, 1))))
+        return descent.average
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,7 @@ _SHAPE = {  # kind: (fewest and most victims, fewest and most days)
     "insider_download": (1, 3, 1, 4),
 }
 HOUR = 3_600_000
+_SPREAD = 2.4  # sum of the beta distribution's parameters: few campaigns are average, most lie towards one end
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def plan_campaigns(firm: Enterprise, spec: SimulationSpec) -> tuple[Plan, ...]:
     days = np.arange(spec.days)
     weekday = (days + spec.start.weekday()) % 7
     weight = np.where(weekday >= 5, 0.25, 1.0)
-    return tuple(_plan(rng, firm, number=i, days=days, weight=weight / weight.sum()) for i in range(spec.intrusions))
+    intensity = rng.beta(_SPREAD * spec.loudness, _SPREAD * (1 - spec.loudness), spec.intrusions)
+    plans = (_plan(rng, firm, number=i, days=days, weight=weight / weight.sum()) for i in range(spec.intrusions))
+    return tuple(replace(plan, intensity=float(intensity[plan.number])) for plan in plans)
 
 
 def _plan(rng: np.random.Generator, firm: Enterprise, *, number: int, days: Array, weight: Array) -> Plan:
@@ -85,7 +88,7 @@ def _plan(rng: np.random.Generator, firm: Enterprise, *, number: int, days: Arra
         victims=rng.choice(people, min(int(rng.integers(few, many + 1)), len(people)), replace=False),
         first=first,
         last=min(first + int(rng.integers(short, long + 1)) - 1, int(days[-1])),
-        intensity=float(rng.beta(1.0, 1.4)),
+        intensity=0.0,
         addresses=np.where(
             rng.random(6) < 0.5, at.rented[0] + rng.integers(0, at.rented[1], 6), at.outside[0] + rng.integers(0, at.outside[1], 6)
         ),

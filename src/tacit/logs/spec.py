@@ -32,6 +32,7 @@ class SimulationSpec:
         start: First day (UTC).
         events_per_user_day: Mean number of events per account and calendar day, before intrusions; the total comes within about 10 % of it.
         intrusions: Number of labelled attack campaigns, spread evenly over the five kinds.
+        loudness: Mean intensity of the campaigns, from near 0 (patient, close to ordinary days) to near 1 (loud); single ones differ widely.
         seed: Public seed; the same spec always gives the same events.
 
     Raises:
@@ -48,6 +49,7 @@ class SimulationSpec:
     seed: int
     start: dt.date = _MONDAY
     events_per_user_day: float = 57.0
+    loudness: float = 5 / 12
 
     def __post_init__(self) -> None:
         for name, (lower, upper, meaning) in _LIMITS.items():
@@ -57,11 +59,13 @@ class SimulationSpec:
             raise UsageError(f"Expected start=datetime.date, got {type(self.start).__name__}; pass the first day without a time.")
         if not 10 <= self.events_per_user_day <= 100_000:
             raise UsageError(f"Expected 10 <= events_per_user_day={self.events_per_user_day} <= 100000; pass a mean number of events.")
+        if not 0.05 <= self.loudness <= 0.95:
+            raise UsageError(f"Expected 0.05 <= loudness={self.loudness} <= 0.95; it is the mean intensity of the campaigns.")
 
     @classmethod
     def pilot(cls, *, seed: int) -> SimulationSpec:
-        """The default enterprise of a pilot: 1,500 accounts, six weeks, about 1.4 million events."""
-        return cls(users=1_500, days=42, hosts=1_800, intrusions=165, seed=seed, events_per_user_day=20.0)
+        """The default enterprise of a pilot: 4,000 accounts, six weeks, about 3.4 million events, mostly loud intrusions and a few patient ones."""
+        return cls(users=4_000, days=42, hosts=4_600, intrusions=240, seed=seed, events_per_user_day=20.0, loudness=0.85)
 
     @classmethod
     def small(cls, *, seed: int) -> SimulationSpec:

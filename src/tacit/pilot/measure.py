@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,13 +12,23 @@ Scores = NDArray[np.float64]
 Labels = NDArray[np.int64]
 _RESAMPLES = 100
 _LEAST = 5
+_PLANTED = 0.8
 
 
-def utility(probabilities: Scores, labels: Labels, *, alerts: int, ref: str, seed: int = 0) -> Utility:
-    """Ranking, alert and calibration measures, with 95 % bootstrap intervals over held-out records where they are cheap."""
+def utility(probabilities: Scores, labels: Labels, *, alerts: int, ref: str, units: Labels | None = None, seed: int = 0) -> Utility:
+    """Ranking, alert and calibration measures, with 95 % intervals where they are cheap: bootstrap over whole units for the AUC.
+
+    Args:
+        probabilities: float64 ``[rows]``.
+        labels: 0 or 1, ``[rows]``.
+        alerts: how many of the highest count as alerts.
+        ref: the evidence row.
+        units: int64 ``[rows]``, never decreasing; ``None`` if every row is a unit.
+        seed: of the resampling.
+    """
     from sklearn.metrics import average_precision_score, brier_score_loss
 
-    auc = _with_interval(area, probabilities, labels, ref=ref, seed=seed)
+    auc = _auc(probabilities, labels, units, ref=ref, seed=seed)
     precision_area = Measure(float(average_precision_score(labels, probabilities)), ref)
     hits, positives = int(labels[_alerted(probabilities, alerts)].sum()), int(labels.sum())
     recall = Measure(hits / positives, ref, *exact_interval(hits, positives))
@@ -42,12 +50,18 @@ def _alerted(probabilities: Scores, alerts: int) -> NDArray[np.intp]:
     return np.argsort(-probabilities, kind="stable")[:alerts]
 
 
-def _with_interval(measure: Callable[[Scores, Labels], float], scores: Scores, labels: Labels, *, ref: str, seed: int) -> Measure:
-    value, rng, found = measure(scores, labels), np.random.default_rng(seed), []
+def _auc(scores: Scores, labels: Labels, units: Labels | None, *, ref: str, seed: int) -> Measure:
+    value, rng = area(scores, labels), np.random.default_rng(seed)
+    owner = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
+    order = np.argsort(scores, kind="stable")
+    owner, labels, ties = owner[order], labels[order], np.unique(scores[order], return_inverse=True)[1]
+    found = []
     for _ in range(_RESAMPLES):
-        rows = rng.integers(0, len(labels), len(labels))
-        if 0 < labels[rows].sum() < len(rows):
-            found.append(measure(scores[rows], labels[rows]))
+        weight = np.bincount(rng.integers(0, owner.max() + 1, owner.max() + 1), minlength=owner.max() + 1)[owner].astype(np.float64)
+        positive, negative = np.bincount(ties, weight * labels), np.bincount(ties, weight * (1 - labels))
+        if positive.sum() and negative.sum():
+            below = np.cumsum(negative) - negative / 2
+            found.append(float((positive * below).sum() / (positive.sum() * negative.sum())))
     low, high = np.quantile(found, [0.025, 0.975])
     return Measure(value, ref, min(float(low), value), max(float(high), value))
 
@@ -85,8 +99,15 @@ def groups(
     return tuple(found)
 
 
-def attack_rows(results: tuple[AttackResult, ...], *, ref: str, null: AttackResult) -> tuple[Attack, ...]:
-    """Attack results as the report shows them, with a negative control: the same attack with membership drawn anew."""
+def attack_rows(results: tuple[AttackResult, ...], *, ref: str, null: AttackResult, planted: Control) -> tuple[Attack, ...]:
+    """Attack results as the report shows them, with their controls.
+
+    Args:
+        results: of each attack.
+        ref: the evidence row.
+        null: the same attack, judged by membership drawn anew.
+        planted: the attack on a model that leaks by construction.
+    """
     control = Control(
         "membership drawn at random", "about 0.50", Measure(null.auc, ref, null.auc_low, null.auc_high),
         bool(null.auc_low - 0.02 <= 0.5 <= null.auc_high + 0.02),
@@ -95,5 +116,11 @@ def attack_rows(results: tuple[AttackResult, ...], *, ref: str, null: AttackResu
     for result in results:
         rates = tuple(Rate(r.fpr, Measure(r.tpr, ref, r.low, r.high), r.bound, r.resolvable) for r in result.rates)
         auc = Measure(result.auc, ref, result.auc_low, result.auc_high)
-        rows.append(Attack(result.name, auc, rates, result.shadows, result.members, result.nonmembers, control))
+        rows.append(Attack(result.name, auc, rates, result.shadows, result.members, result.nonmembers, control, planted))
     return tuple(rows)
+
+
+def planted_row(result: AttackResult, *, ref: str) -> Control:
+    """The positive control as the report shows it."""
+    value = Measure(result.auc, ref, result.auc_low, result.auc_high)
+    return Control("a model planted to leak", f"above {_PLANTED:.2f}", value, bool(result.auc_low > _PLANTED))

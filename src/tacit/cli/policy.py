@@ -106,7 +106,8 @@ def _price(policy: Policy, plan: Plan) -> float:
 
 
 def _described(policy: Policy, plan: Plan) -> str:
-    return f"«{printable(plan.purpose)}», {plan.total_steps} answers of {', '.join(plan.kinds)}, epsilon {_price(policy, plan):.4g}"
+    answers = "1 answer" if plan.total_steps == 1 else f"{plan.total_steps} answers"
+    return f"«{printable(plan.purpose)}», {answers} of {', '.join(plan.kinds)}, epsilon {_price(policy, plan):.4g}"
 
 
 def _decided(policy: Policy) -> Iterator[tuple[str, str]]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tacit.errors import UsageError
+
+if TYPE_CHECKING:
+    from tacit.guard import Policy, Records
+    from tacit.learn import LearnSpec
 
 
 @click.command()
@@ -17,32 +22,40 @@ from tacit.errors import UsageError
 @click.option("--budget", required=True, type=float, help="Epsilon that the model may cost.")
 @click.option("--output", default="model.tacit", show_default=True, type=click.Path(path_type=Path), help="Where to write the model.")
 @click.option("--time", "when", help="For a unit with a window: the column that says when.")
-def train(file: str, **options: object) -> None:
+@click.option("--drop", multiple=True, help="A column to leave out; may be given more than once.")
+@click.option("--data-format", help="Format of the file, where its name does not say: csv, parquet, jsonl, arrow.")
+@click.option("--run", help="Public name of the run. Needed to open a plan again that waited for the owner's approval.")
+def train(file: str, **options: Any) -> None:
     """Train a model on FILE within a policy, charged to its ledger, and write it signed."""
-    from tacit.domain import Domain
-    from tacit.guarantee import Budget
     from tacit.guard import Curator, Guard, Ledger, Policy, Records
-    from tacit.learn import LearnSpec, TargetSpec, fit_boosted
+    from tacit.learn import fit_boosted
     from tacit.models import save
 
-    policy = Policy.load(Path(str(options["policy"])))
-    output = Path(str(options["output"]))
+    policy, output = Policy.load(options["policy"]), options["output"]
     if not output.parent.is_dir():
         raise UsageError(f"Expected a folder at «{output.parent}»; there is none. Make it, or name another with --output.")
-    when = None if options["when"] is None else str(options["when"])
-    target, positive = str(options["target"]), None if options["positive"] is None else str(options["positive"])
-    with Records.open(file, unit=policy.unit, time=when, max_rows_per_unit=policy.limits.max_rows_per_unit) as records:
-        records.require((target,))
-        kept_apart = {target, policy.unit.column, when}
-        features = tuple(name for name, _ in records.schema if name not in kept_apart)
+    with Records.open(
+        file, format=options["data_format"], unit=policy.unit, time=options["when"], max_rows_per_unit=policy.limits.max_rows_per_unit,
+    ) as records:
+        spec = _spec(records, policy, options)
         ledger = Ledger.open(policy.ledger, key=policy.key)
-        spec = LearnSpec(
-            features, TargetSpec(target, positive=positive), Budget(float(str(options["budget"])), policy.budget.delta),
-            domain=None if policy.domain is None else Domain.load(policy.domain), purpose="train a detector",
-        )
         model = fit_boosted(spec, Curator(Guard(records, policy=policy, ledger=ledger)))
     save(model, output, ledger.signing_key)
     click.echo(f"{output}: {model.guarantee}; ledger entry {model.provenance.charge}, head {ledger.head[:16]}")
 
 
+def _spec(records: Records, policy: Policy, options: dict[str, Any]) -> LearnSpec:
+    from tacit.domain import Domain
+    from tacit.guarantee import Budget
+    from tacit.learn import LearnSpec, TargetSpec
 
+    records.require((options["target"], *options["drop"]))
+    apart = {options["target"], policy.unit.column, options["when"], *options["drop"]}
+    domain = None if policy.domain is None else Domain.load(policy.domain)
+    if not records.names_are_public and domain is None:
+        raise UsageError("Expected a domain file in the policy for JSON lines: their column names stand in the records. See [domain] in tacit.toml.")
+    names = [name for name, _ in records.schema] if domain is None else [name for name in domain.names if name in records.names]
+    return LearnSpec(
+        tuple(name for name in names if name not in apart), TargetSpec(options["target"], positive=options["positive"]),
+        Budget(options["budget"], policy.budget.delta), domain=domain, purpose=f"train a detector of {options['target']}", run=options["run"],
+    )

@@ -65,7 +65,7 @@ class LearnSpec:
         budget: what the model may cost, with the noised count it uses.
         domain: declared columns; features that it lacks are found by charged questions.
         purpose: what a person reads in the ledger.
-        seed: public randomness of the structure; drawn afresh if ``None``.
+        run: public name of the run, which public structure is drawn from; drawn afresh if ``None``.
     """
 
     features: tuple[str, ...]
@@ -73,7 +73,7 @@ class LearnSpec:
     budget: Budget
     domain: Domain | None = None
     purpose: str = "train a detector"
-    seed: bytes | None = None
+    run: str | None = None
 
     def __post_init__(self) -> None:
         if not self.features:
@@ -216,7 +216,7 @@ def open_and_run(
             f"Expected a declared domain and declared classes for several sites; «{spec.asked[0]}» is not declared. Only one curator can find them."
         )
     size = aggregator.size()
-    plan = planned(outlays, budget=spec.budget, aggregator=aggregator, purpose=spec.purpose, run=None if spec.seed is None else spec.seed.hex())
+    plan = planned(outlays, budget=spec.budget, aggregator=aggregator, purpose=spec.purpose, run=spec.run)
     conversation = aggregator.open(plan)
     try:
         return converse(whole(Preparation(spec, aggregator, plan, size)), conversation), plan, conversation

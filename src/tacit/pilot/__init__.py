@@ -5,11 +5,12 @@ from __future__ import annotations
 from tacit.pilot.data import PilotData, TableSpec, from_file, hospital, simulated
 from tacit.pilot.gates import Gates
 from tacit.pilot.progress import forget
+from tacit.pilot.refresh import Comparison, compare, promote
 from tacit.pilot.report import render_html, render_text, write_report
 from tacit.pilot.results import PilotResult
 from tacit.pilot.run import PilotSpec, run_pilot
 
 __all__ = [
-    "Gates", "PilotData", "PilotResult", "PilotSpec", "TableSpec", "forget", "from_file", "hospital", "render_html", "render_text", "run_pilot",
-    "simulated", "write_report",
+    "Comparison", "Gates", "PilotData", "PilotResult", "PilotSpec", "TableSpec", "compare", "forget", "from_file", "hospital", "promote",
+    "render_html", "render_text", "run_pilot", "simulated", "write_report",
 ]

@@ -1,0 +1,126 @@
+"""The five people's ways through the command line, from the first command to the last."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Tacit, events, policy, write
+
+
+def test_a_first_day_with_a_policy(tacit: Tacit, place: Path) -> None:
+    assert tacit("init").code == 0
+    assert "already" in tacit("init").err or tacit("init").code == 2
+    assert tacit("policy", "check").code == 0
+    policy(place)
+    write(place / "events.parquet", events())
+    trained = tacit("train", "events.parquet", "--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user")
+    assert trained.code == 0, trained.err
+    assert "DP per record, add/remove, curator, gdp, on «events»" in trained.out
+    shown = tacit("model", "show", "model.tacit")
+    assert "3 features, target «label»" in shown.out
+    assert tacit("model", "verify", "model.tacit", "--ledger", "tacit-ledger.db").code == 0
+    spent = json.loads(tacit("ledger", "show", "--format", "json").out)
+    assert [entry["kind"] for entry in spent["entries"]] == ["genesis", "charge", "count", "charge"]
+    assert 0 < spent["spent"][0]["epsilon"] <= 1.001
+    head = tacit("ledger", "verify").out.split()[-1]
+    assert tacit("ledger", "verify", "--head", head).code == 0
+    assert tacit("ledger", "verify", "--head", "0" * 64).code == 3
+
+
+def test_scores_come_in_order_one_line_per_record(tacit: Tacit, place: Path) -> None:
+    policy(place)
+    table = events()
+    write(place / "events.csv", table)
+    assert tacit("train", "events.csv", "--target", "label", "--budget", "1.5", "--drop", "user").code == 0
+    lines = tacit("score", "model.tacit", "events.csv").out.splitlines()
+    assert lines[0] == "p_bad,p_good"
+    assert len(lines) == table.num_rows + 1
+    bad = [float(line.split(",")[0]) for line in lines[1:]]
+    labels = table.column("label").to_pylist()
+    means = [sum(p for p, label in zip(bad, labels, strict=True) if label == name) / labels.count(name) for name in ("bad", "good")]
+    assert means[0] > means[1] + 0.2
+    assert tacit("score", "model.tacit", "events.csv", "--output", "scores.csv").code == 0
+    assert (place / "scores.csv").read_text().splitlines() == lines
+
+
+def test_a_refresh_supersedes_and_old_charges_remain(tacit: Tacit, place: Path) -> None:
+    write(place / "october.parquet", events(seed=1))
+    write(place / "november.parquet", events(seed=2))
+    write(place / "labelled.parquet", events(seed=3))
+    policy(place, name="october")
+    assert tacit("train", "october.parquet", "--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user", "--output", "o.tacit").code == 0
+    assert "in service" in tacit("model", "promote", "o.tacit", "detector.tacit").out
+    policy(place, name="november")
+    trained = tacit("train", "november.parquet", "--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user", "--output", "n.tacit")
+    assert trained.code == 0, trained.err
+    compared = tacit("model", "compare", "detector.tacit", "n.tacit", "labelled.parquet", "--format", "json")
+    found = json.loads(compared.out)
+    assert compared.code == (0 if found["passed"] else 1)
+    assert found["rows"] == 3_000
+    assert min(found["old"]["measures"]["auc"], found["new"]["measures"]["auc"]) > 0.85
+    assert found["released"] is False
+    (place / "why.json").write_text("{}")
+    promoted = tacit("model", "promote", "n.tacit", "detector.tacit", "--evidence", "why.json")
+    assert promoted.code == 0, promoted.err
+    assert "supersedes" in promoted.out
+    assert len(list(place.glob("detector-*.tacit"))) == 1
+    assert tacit("model", "verify", "detector.tacit", "--ledger", "tacit-ledger.db").code == 0
+    entries = json.loads(tacit("ledger", "show", "--format", "json").out)["entries"]
+    assert [entry["kind"] for entry in entries].count("promotion") == 2
+    assert {entry["dataset"] for entry in entries if entry["kind"] == "charge"} == {"october", "november"}
+    again = tacit("model", "promote", "n.tacit", "detector.tacit")
+    assert again.code == 2
+    assert "they are the same" in again.err
+
+
+def test_a_plan_that_waits_for_the_owner(tacit: Tacit, place: Path) -> None:
+    policy(place, approval="owner")
+    write(place / "events.parquet", events())
+    command = ("train", "events.parquet", "--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user", "--run", "monday")
+    waits = tacit(*command)
+    assert waits.code == 3
+    assert "tacit policy approve" in waits.err
+    assert not (place / "model.tacit").exists()
+    digest = waits.err.split("tacit policy approve ")[1].split("`")[0]
+    assert digest in tacit("policy", "show").out
+    assert tacit("policy", "approve", digest).code == 0
+    done = tacit(*command)
+    assert done.code == 0, done.err
+    assert tacit(*command).code == 3  # an approval is good for one charge
+
+
+def test_people_are_protected_with_all_their_rows(tacit: Tacit, place: Path) -> None:
+    path = policy(place, column="user", epsilon=8.0)
+    path.write_text(path.read_text().replace('column = "user"', 'column = "user"\nrows = 5'))
+    write(place / "events.parquet", events(4_000, per_user=5))
+    done = tacit("train", "events.parquet", "--target", "label", "--positive", "bad", "--budget", "7")
+    assert done.code == 0, done.err
+    assert "DP per user" in done.out
+    assert "4 features" not in tacit("model", "show", "model.tacit").out  # the unit is no feature
+
+
+def test_what_epsilon_is_this_and_back(tacit: Tacit) -> None:
+    forward = json.loads(tacit("account", "--noise", "1.1", "--sampling-rate", "0.01", "--steps", "1000", "--fast", "--format", "json").out)
+    assert 1.5 < forward["epsilon"] < 2.5
+    back = json.loads(
+        tacit("account", "--epsilon", forward["epsilon"], "--sampling-rate", "0.01", "--steps", "1000", "--fast", "--format", "json").out,
+    )
+    assert back["noise_multiplier"] == pytest.approx(1.1, rel=5e-3)
+
+
+def test_the_doctor_finds_this_installation_well(tacit: Tacit) -> None:
+    done = tacit("doctor")
+    assert done.code == 0
+    assert "FAIL" not in done.out
+
+
+def test_a_model_becomes_onnx(tacit: Tacit, place: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    policy(place)
+    write(place / "events.parquet", events())
+    assert tacit("train", "events.parquet", "--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user").code == 0
+    assert tacit("model", "export-onnx", "model.tacit", "model.onnx").code == 0
+    assert (place / "model.onnx").stat().st_size > 1_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,16 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.utils.validation import check_is_fitted
 
 from tacit.domain import Domain
-from tacit.errors import UsageError
+from tacit.errors import DataError, UsageError
 from tacit.guarantee import Budget, Guarantee, PrivacyUnit, Relation
 from tacit.guard import Books, Curator, Guard, Limits, MemoryBooks, Policy, Records
-from tacit.learn.boosting import DEPTH, PASSES, TREES, BoostingShape
+from tacit.learn.boosting import PASSES, TREES, BoostingShape
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
+from tacit.learn.inputs import InvalidInput, is_named, labels_of, matrix_of, table_from, units_of
 from tacit.learn.regression import fit_linear
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
 from tacit.models import AdditiveModel, LinearModel
@@ -28,6 +27,7 @@ from tacit.randomness import SecureRandom
 COUNT_SHARE = 0.0025
 _TARGET = "(target)"
 _UNIT = "(unit)"
+_RANGES = {"rows_per_unit": (1, 1_000_000), "trees": (0, 100_000), "depth": (1, 8), "passes": (0, 1_000), "iterations": (1, 100_000)}
 
 
 class _Private(BaseEstimator):  # type: ignore[misc]
@@ -36,143 +36,158 @@ class _Private(BaseEstimator):  # type: ignore[misc]
     _task: ClassVar[str] = "classify"
 
     def fit(self, X: Any, y: Any, unit: Any = None) -> Any:
-        """Learn privately.
+        """Learn privately. Every fit spends anew: see ``ledger``.
 
         Args:
-            X: matrix ``[rows, features]``, or a frame or table with named columns; text columns are categories.
+            X: matrix ``[rows, features]``, or a frame or table with named columns; text columns are categories, times are seconds since 1970.
             y: labels ``[rows]``.
-            unit: who each row is about, ``[rows]``; rows of one unit are protected together. Without it, every row is its own unit.
+            unit: who each row is about, ``[rows]``; rows of one unit are protected together, and rows whose unit is missing are left out.
+                Without it, every row is its own unit.
 
         Returns:
-            The estimator, with ``model_``, ``guarantee_`` and ``ledger_``.
+            The estimator, with ``model_``, ``guarantee_``, ``ledger_``, and ``size_``, the noised number of units.
 
         Raises:
             Refused: if the ledger in ``ledger`` does not allow it.
             DataError: if the target cannot be learned from what the budget lets one see.
+            UsageError: if a parameter is wrong; nothing is charged then.
         """
-        budget = self._budget()
-        table, target = self._checked(X, y)
-        columns = {**table, _TARGET: pa.array(target)}
+        budget, named = self._checked_parameters(), is_named(X)
+        matrix = X if named else matrix_of(self, X, reset=True)
+        table = table_from(matrix, None if named else self._names(matrix.shape[1]))
+        features, rows = tuple(table.column_names), table.num_rows
+        labels, self._label_type = labels_of(self, y, rows, classify=self._task == "classify")
+        if named:
+            self.n_features_in_, self.feature_names_in_ = len(features), np.array(features, dtype=object)
+        if {_TARGET, _UNIT} & set(features):
+            raise UsageError(f"Expected columns of X without the names «{_TARGET}» and «{_UNIT}», which the fit uses itself. Rename them.")
+        table = table.append_column(_TARGET, pa.array(labels))
         if unit is not None:
-            check_consistent_length(y, unit)
-            columns[_UNIT] = pa.array(np.asarray(unit))
-        self._learn(columns, tuple(table), budget, grouped=unit is not None)
+            table = table.append_column(_UNIT, units_of(unit, rows))
+        self._learn(table, features, budget, grouped=unit is not None)
+        self._features = features
         return self
 
-    def _learn(self, columns: dict[str, pa.Array], features: tuple[str, ...], budget: Budget, *, grouped: bool) -> None:
+    def _learn(self, table: pa.Table, features: tuple[str, ...], budget: Budget, *, grouped: bool) -> None:
         unit = PrivacyUnit("unit", column=_UNIT) if grouped else PrivacyUnit()
         policy = Policy(
-            dataset="fit", unit=unit, relation=Relation(self.relation), budget=budget, count_share=COUNT_SHARE,
+            dataset="fit", unit=unit, relation=Relation(self.relation), budget=self.total or budget, count_share=COUNT_SHARE,
             rows_per_unit=self.rows_per_unit if grouped else 1, limits=Limits(minimum_units=0),
         )
+        run = None if self.test_seed is None else f"test seed {self.test_seed}"
+        spec = LearnSpec(features, self._target_spec(), budget, domain=self._domain(features), run=run)
         self.ledger_: Books = MemoryBooks() if self.ledger is None else self.ledger
         source = None if self.test_seed is None else SecureRandom.for_testing(self.test_seed)
-        guard = Guard(Records.open(pa.table(columns), unit=unit), policy=policy, ledger=self.ledger_, source=source)
-        spec = LearnSpec(features, self._target_spec(), budget, domain=self._domain(features), seed=self._structure_seed())
-        self.model_: AdditiveModel | LinearModel = self._fit(spec, Curator(guard))
+        guard = Guard(Records.open(table, unit=unit), policy=policy, ledger=self.ledger_, source=source)
+        try:
+            self.model_: AdditiveModel | LinearModel = self._fit(spec, Curator(guard))
+        except DataError as problem:
+            raise InvalidInput(str(problem).replace(f"the target «{_TARGET}»", "y")) from None
         self.guarantee_: Guarantee = self.model_.guarantee
         self.size_ = guard.size()
 
     def _fit(self, spec: LearnSpec, aggregator: Curator) -> AdditiveModel | LinearModel:
         raise NotImplementedError
 
-    def _budget(self) -> Budget:
+    def _checked_parameters(self) -> Budget:
+        """The budget, once everything that is public has been found right: a wrong parameter is not worth a charge."""
         if not isinstance(self.budget, Budget):
             raise UsageError(f"Expected budget=Budget(epsilon=..., delta=...); got {type(self.budget).__name__}. There is no sensible default.")
+        if self.total is not None and not (isinstance(self.total, Budget) and self.total.delta == self.budget.delta):
+            raise UsageError(f"Expected total to be a Budget with the delta of budget, {self.budget.delta:g}; got {self.total!r}.")
+        if self.relation not in tuple(Relation):
+            raise UsageError(f"Expected relation to be one of {', '.join(Relation)}; got {self.relation!r}.")
+        if self.test_seed is not None and not _is_whole(self.test_seed):
+            raise UsageError(f"Expected test_seed to be an integer or None; got {self.test_seed!r}.")
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name, least)
+            if not (_is_whole(value) and least <= value <= most) and not (name == "depth" and value is None):
+                raise UsageError(f"Expected {name} to be an integer from {least} to {most}; got {value!r}.")
+        if getattr(self, "passes", 1) + getattr(self, "trees", 0) < 1:
+            raise UsageError("Expected passes or trees above zero; with neither there is nothing to learn.")
         return self.budget
 
-    def _structure_seed(self) -> bytes | None:
-        return None if self.test_seed is None else int(self.test_seed).to_bytes(16, "big", signed=True)
+    def _declared(self) -> Domain | None:
+        return self.domain if self.domain is None or isinstance(self.domain, Domain) else Domain.load(Path(self.domain))
 
     def _domain(self, features: tuple[str, ...]) -> Domain | None:
-        if self.domain is None:
+        domain = self._declared()
+        if domain is None:
             return None
-        domain = self.domain if isinstance(self.domain, Domain) else Domain.load(Path(self.domain))
-        return Domain(tuple((name, kind) for name, kind in domain.columns if name in features))
-
-    def _checked(self, X: Any, y: Any) -> tuple[dict[str, pa.Array], NDArray[Any]]:
-        named = _named_columns(X)
-        if named is None:
-            matrix, y = validate_data(self, X, y, dtype="numeric", ensure_all_finite="allow-nan", y_numeric=self._task == "predict")
-            named = {name: pa.array(matrix[:, i]) for i, name in enumerate(self._names(matrix.shape[1]))}
-        else:
-            self.n_features_in_, self.feature_names_in_ = len(named), np.array(list(named), dtype=object)
-            check_consistent_length(y, next(iter(named.values())))
-        labels = column_or_1d(y, warn=True)
-        if self._task == "classify":
-            check_classification_targets(labels)
-        self._label_type = labels.dtype
-        return named, labels.astype(str) if self._task == "classify" and labels.dtype == object else labels
+        known = Domain(tuple((name, kind) for name, kind in domain.columns if name in features))
+        if not known.columns:
+            raise UsageError(
+                f"Expected a domain of the features; it has {', '.join(domain.names[:5])}, X has {', '.join(features[:5])}. Pass a frame whose "
+                "columns have these names, or a matrix with one column for each."
+            )
+        return known
 
     def _names(self, count: int) -> tuple[str, ...]:
-        names = getattr(self, "feature_names_in_", None)
-        return tuple(f"x{i}" for i in range(count)) if names is None else tuple(str(name) for name in names)
+        """Names for the columns of a matrix: those of the domain, if it has one for each."""
+        domain = self._declared()
+        return domain.names if domain is not None and len(domain.columns) == count else tuple(f"x{i}" for i in range(count))
 
-    def _table(self, X: Any) -> dict[str, pa.Array]:
+    def _table(self, X: Any) -> pa.Table:
+        """The records to predict, with the features' names; a frame without them, for a model of a matrix, is taken column by column."""
         check_is_fitted(self, "model_")
-        named = _named_columns(X)
-        if named is not None:
-            return named
-        matrix = validate_data(self, X, reset=False, dtype="numeric", ensure_all_finite="allow-nan")
-        return {name: pa.array(matrix[:, i]) for i, name in enumerate(self._names(matrix.shape[1]))}
+        if not is_named(X):
+            return table_from(matrix_of(self, X, reset=False), self._features)
+        table = table_from(X)
+        nameless = not hasattr(self, "feature_names_in_") and table.num_columns == len(self._features)
+        return table.rename_columns(self._features) if nameless and not set(self._features) <= set(table.column_names) else table
 
     def _target_spec(self) -> TargetSpec:
         raise NotImplementedError
 
+    def __sklearn_clone__(self) -> Any:
+        """A clone with the same ledger, not a copy of it: what the clone spends is spent."""
+        settings = {name: value if name == "ledger" else clone(value, safe=False) for name, value in self.get_params(deep=False).items()}
+        twin = type(self)(**settings)
+        if hasattr(self, "_metadata_request"):
+            twin._metadata_request = clone(self._metadata_request)
+        return twin
+
+    def __getstate__(self) -> Any:
+        if self.ledger is not None:
+            raise UsageError(
+                "Expected an estimator without a ledger: a copy of the ledger could be spent a second time. Keep model_ (tacit.models.save), or "
+                "stay in one process."
+            )
+        return super().__getstate__()
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
-        tags.non_deterministic = True
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        tags.non_deterministic = self.test_seed is None
         return tags
 
 
-def _named_columns(X: Any) -> dict[str, pa.Array] | None:
-    """Columns by name of a frame or a table; ``None`` for a matrix."""
-    if isinstance(X, pa.Table):
-        table = X
-    elif hasattr(X, "__arrow_c_stream__") or isinstance(X, dict):
-        table = pa.table(X)
-    else:
-        return None
-    return {name: _whole(table.column(name)) for name in table.column_names if not name.startswith("__index_level_")}
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    whole = column.combine_chunks()
-    return whole.cast(whole.type.value_type) if pa.types.is_dictionary(whole.type) else whole
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 class _PrivateClassifier(ClassifierMixin, _Private):  # type: ignore[misc]
     _task = "classify"
 
     def _target_spec(self) -> TargetSpec:
-        declared = None if self.classes is None else tuple(_text(value) for value in self.classes)
-        return TargetSpec(_TARGET, classes=declared)
+        return TargetSpec(_TARGET, classes=None if self.classes is None else self._label_type.declared(self.classes))
 
-    def _learn(self, columns: dict[str, pa.Array], features: tuple[str, ...], budget: Budget, *, grouped: bool) -> None:
-        super()._learn(columns, features, budget, grouped=grouped)
-        self.classes_ = self._as_labels(self.model_.classes)
-
-    def _as_labels(self, classes: Sequence[str]) -> NDArray[Any]:
-        """Public classes in the type that the caller's labels have."""
-        kind = self._label_type
-        if kind.kind in "iuf":
-            return np.array([float(name) for name in classes]).astype(kind)
-        if kind.kind == "b":
-            return np.array([name == "true" for name in classes])
-        return np.array(list(classes), dtype=object if kind.kind == "O" else None)
+    def _learn(self, table: pa.Table, features: tuple[str, ...], budget: Budget, *, grouped: bool) -> None:
+        super()._learn(table, features, budget, grouped=grouped)
+        classes = self._label_type.restore(self.model_.classes)
+        self._order = np.argsort(classes, kind="stable")  # texts that look like numbers: the model has them in the order of the numbers
+        self.classes_ = classes[self._order]
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probability of each class: float64 ``[rows, classes]``, in the order of ``classes_``."""
         table = self._table(X)
-        return np.asarray(self.model_.predict_proba(table), np.float64)
+        return np.asarray(self.model_.predict_proba(table)[:, self._order], np.float64)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Margins: float64 ``[rows]`` for two classes, else ``[rows, classes]``."""
         table = self._table(X)
         margins = np.asarray(self.model_.margins(table), np.float64)
-        return margins[:, 0] if margins.shape[1] == 1 else margins
+        return margins[:, 0] * (1 - 2 * self._order[0]) if margins.shape[1] == 1 else margins[:, self._order]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The most probable class of every row."""
@@ -184,7 +199,7 @@ class _PrivateRegressor(RegressorMixin, _Private):  # type: ignore[misc]
     _task = "predict"
 
     def _target_spec(self) -> TargetSpec:
-        return TargetSpec(_TARGET, task="predict", bounds=self.bounds)
+        return TargetSpec(_TARGET, task="predict", bounds=None if self.bounds is None else _pair(self.bounds))
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """The expected value of every row, within the public bounds: float64 ``[rows]``."""
@@ -192,10 +207,12 @@ class _PrivateRegressor(RegressorMixin, _Private):  # type: ignore[misc]
         return np.asarray(self.model_.predict(table), np.float64)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() and math.isfinite(value) else str(value)
+def _pair(bounds: Any) -> tuple[float, float]:
+    try:
+        lower, upper = map(float, bounds)
+    except (TypeError, ValueError):
+        raise UsageError(f"Expected bounds=(lower, upper), two numbers, or None; got {bounds!r}.") from None
+    return lower, upper
 
 
 class BoostedTreesClassifier(_PrivateClassifier):
@@ -208,13 +225,15 @@ class BoostedTreesClassifier(_PrivateClassifier):
         relation: the neighbouring relation.
         rows_per_unit: public assumption on how many rows a unit has, where ``fit`` gets a unit.
         trees: random trees after the passes over single features.
-        depth: levels of a tree.
+        depth: levels of a tree; by default as many as noise and number of units allow to see.
         passes: passes over the single features.
-        ledger: where to charge; a ledger of the fit's own, in memory, if ``None``.
+        ledger: where to charge; a ledger of the fit's own, in memory, if ``None``. Clones share it, so that all fits of a search add up.
+        total: what everything charged to ``ledger`` may cost together, for fits to the same records; ``budget`` if ``None``, so one fit.
         test_seed: deterministic noise. **The result has no guarantee**, and says so.
 
     Guarantees:
-        ``guarantee_`` covers the model and everything derived from it, per unit given to ``fit``; at most ``budget``.
+        ``guarantee_`` covers the model and everything derived from it, per unit given to ``fit``; at most ``budget``. It does not cover what a
+        pipeline learned from the records before (a fitted scaler, say), nor scores measured on records that were held back.
 
     >>> import numpy as np
     >>> X = np.random.default_rng(0).normal(size=(3000, 3))
@@ -225,11 +244,11 @@ class BoostedTreesClassifier(_PrivateClassifier):
 
     def __init__(
         self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
-        relation: str = "add/remove", rows_per_unit: int = 10, trees: int = TREES, depth: int = DEPTH, passes: int = PASSES,
-        ledger: Books | None = None, test_seed: int | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, trees: int = TREES, depth: int | None = None, passes: int = PASSES,
+        ledger: Books | None = None, total: Budget | None = None, test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.classes, self.relation, self.rows_per_unit = budget, domain, classes, relation, rows_per_unit
-        self.trees, self.depth, self.passes, self.ledger, self.test_seed = trees, depth, passes, ledger, test_seed
+        self.trees, self.depth, self.passes, self.ledger, self.total, self.test_seed = trees, depth, passes, ledger, total, test_seed
 
     def _fit(self, spec: LearnSpec, aggregator: Curator) -> AdditiveModel:
         return fit_boosted(spec, aggregator, BoostingShape(self.passes, self.trees, self.depth))
@@ -240,11 +259,11 @@ class BoostedTreesRegressor(_PrivateRegressor):
 
     def __init__(
         self, budget: Budget | None = None, *, domain: Domain | str | None = None, bounds: tuple[float, float] | None = None,
-        relation: str = "add/remove", rows_per_unit: int = 10, trees: int = TREES, depth: int = DEPTH, passes: int = PASSES,
-        ledger: Books | None = None, test_seed: int | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, trees: int = TREES, depth: int | None = None, passes: int = PASSES,
+        ledger: Books | None = None, total: Budget | None = None, test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.bounds, self.relation, self.rows_per_unit = budget, domain, bounds, relation, rows_per_unit
-        self.trees, self.depth, self.passes, self.ledger, self.test_seed = trees, depth, passes, ledger, test_seed
+        self.trees, self.depth, self.passes, self.ledger, self.total, self.test_seed = trees, depth, passes, ledger, total, test_seed
 
     def _fit(self, spec: LearnSpec, aggregator: Curator) -> AdditiveModel:
         return fit_boosted(spec, aggregator, BoostingShape(self.passes, self.trees, self.depth))
@@ -259,10 +278,10 @@ class AdditiveClassifier(_PrivateClassifier):
     def __init__(
         self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
         relation: str = "add/remove", rows_per_unit: int = 10, trees: int = 0, depth: int = 4, iterations: int = 60,
-        ledger: Books | None = None, test_seed: int | None = None,
+        ledger: Books | None = None, total: Budget | None = None, test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.classes, self.relation, self.rows_per_unit = budget, domain, classes, relation, rows_per_unit
-        self.trees, self.depth, self.iterations, self.ledger, self.test_seed = trees, depth, iterations, ledger, test_seed
+        self.trees, self.depth, self.iterations, self.ledger, self.total, self.test_seed = trees, depth, iterations, ledger, total, test_seed
 
     def _fit(self, spec: LearnSpec, aggregator: Curator) -> AdditiveModel:
         return fit_full_batch(spec, aggregator, FullBatchShape(self.iterations, self.trees, self.depth))
@@ -274,10 +293,10 @@ class AdditiveRegressor(_PrivateRegressor):
     def __init__(
         self, budget: Budget | None = None, *, domain: Domain | str | None = None, bounds: tuple[float, float] | None = None,
         relation: str = "add/remove", rows_per_unit: int = 10, trees: int = 0, depth: int = 4, iterations: int = 60,
-        ledger: Books | None = None, test_seed: int | None = None,
+        ledger: Books | None = None, total: Budget | None = None, test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.bounds, self.relation, self.rows_per_unit = budget, domain, bounds, relation, rows_per_unit
-        self.trees, self.depth, self.iterations, self.ledger, self.test_seed = trees, depth, iterations, ledger, test_seed
+        self.trees, self.depth, self.iterations, self.ledger, self.total, self.test_seed = trees, depth, iterations, ledger, total, test_seed
 
     def _fit(self, spec: LearnSpec, aggregator: Curator) -> AdditiveModel:
         return fit_full_batch(spec, aggregator, FullBatchShape(self.iterations, self.trees, self.depth))
@@ -288,10 +307,11 @@ class LinearClassifier(_PrivateClassifier):
 
     def __init__(
         self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
-        relation: str = "add/remove", rows_per_unit: int = 10, iterations: int = 40, ledger: Books | None = None, test_seed: int | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, iterations: int = 40, ledger: Books | None = None, total: Budget | None = None,
+        test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.classes, self.relation, self.rows_per_unit = budget, domain, classes, relation, rows_per_unit
-        self.iterations, self.ledger, self.test_seed = iterations, ledger, test_seed
+        self.iterations, self.ledger, self.total, self.test_seed = iterations, ledger, total, test_seed
 
     def _fit(self, spec: LearnSpec, aggregator: Curator) -> LinearModel:
         return fit_linear(spec, aggregator, iterations=self.iterations)
@@ -302,10 +322,10 @@ class LinearRegressor(_PrivateRegressor):
 
     def __init__(
         self, budget: Budget | None = None, *, domain: Domain | str | None = None, bounds: tuple[float, float] | None = None,
-        relation: str = "add/remove", rows_per_unit: int = 10, ledger: Books | None = None, test_seed: int | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, ledger: Books | None = None, total: Budget | None = None, test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.bounds, self.relation, self.rows_per_unit = budget, domain, bounds, relation, rows_per_unit
-        self.ledger, self.test_seed = ledger, test_seed
+        self.ledger, self.total, self.test_seed = ledger, total, test_seed
 
     def _fit(self, spec: LearnSpec, aggregator: Curator) -> LinearModel:
         return fit_linear(spec, aggregator, iterations=1)
@@ -321,8 +341,8 @@ class DetectionClassifier(BoostedTreesClassifier):
 
     def __init__(
         self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
-        relation: str = "add/remove", rows_per_unit: int = 10, ledger: Books | None = None, test_seed: int | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, ledger: Books | None = None, total: Budget | None = None, test_seed: int | None = None,
     ) -> None:
         super().__init__(
-            budget, domain=domain, classes=classes, relation=relation, rows_per_unit=rows_per_unit, ledger=ledger, test_seed=test_seed,
+            budget, domain=domain, classes=classes, relation=relation, rows_per_unit=rows_per_unit, ledger=ledger, total=total, test_seed=test_seed,
         )

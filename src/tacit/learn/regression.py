@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.domain import Domain
+from tacit.domain import Category, Domain
 from tacit.guard import Aggregator, Plan
+from tacit.learn.discovery import MOST_VALUES
 from tacit.learn.driver import Steps
 from tacit.learn.spending import Outlay, preparation, unit_clip, with_rest
 from tacit.learn.training import LearnSpec, Preparation, most_outputs, open_and_run, provenance_of
@@ -22,7 +23,7 @@ from tacit.questions.losses import MARGIN_UNIT, squared_length
 RATE = 4.0
 _MOMENTUM = 0.9
 _RIDGE = 0.05
-_MOST_WIDTH = 4_000
+_MOST_FOUND = 4_000
 
 
 class Descent:
@@ -77,10 +78,15 @@ class Logistic:
 
 @dataclass
 class Ridge:
-    """Ridge regression from noisy second moments, with a ridge that outweighs the noise (Wang 2018, AdaSSP)."""
+    """Ridge regression from noisy second moments, with a ridge that outweighs the noise (Wang 2018, AdaSSP).
+
+    Means are taken out before, so that the ridge does not pull predictions to the middle of the bounds, and products that do not stand out
+    of the noise count little (Breiman 1995, the non-negative garrote): without that, noise on many features outweighs the signal on a few.
+    """
 
     target: Target
     domain: Domain
+    size: int
     sigma: float
     clip: int | None = None
     first_step: int = 0
@@ -92,10 +98,17 @@ class Ridge:
         products = np.zeros((question.width, question.width))
         products[np.triu_indices(question.width)] = answer / float(GRID)
         products += np.triu(products, 1).T
+        rows = max(1.0, min(self.size, products[0, 0] + 2 * self.sigma))
+        means, level = self._above_noise(products[0, 1:-1]) / rows, float(np.clip(products[0, -1] / rows, -1, 1))
+        slopes = self._above_noise(products[1:-1, -1] - rows * level * means)
         ridge = _RIDGE + self.sigma * math.sqrt(question.width)
-        inner = products[:-1, :-1] + ridge * np.eye(question.width - 1)
-        values, vectors = np.linalg.eigh(inner)
-        return np.asarray((vectors / np.maximum(values, ridge)) @ (vectors.T @ products[:-1, -1]), np.float64)[None, :]
+        spread = products[1:-1, 1:-1] - rows * np.outer(means, means) + ridge * np.eye(len(means))
+        values, vectors = np.linalg.eigh(spread)
+        weights = (vectors / np.maximum(values, ridge)) @ (vectors.T @ slopes)
+        return np.concatenate([[level - means @ weights], weights])[None, :]
+
+    def _above_noise(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(sums * np.maximum(0.0, 1 - 2 * self.sigma**2 / np.maximum(sums**2, 1e-12)))
 
 
 def fit_linear(spec: LearnSpec, aggregator: Aggregator, *, iterations: int = 40) -> LinearModel:
@@ -112,7 +125,7 @@ def fit_linear(spec: LearnSpec, aggregator: Aggregator, *, iterations: int = 40)
             length = float(columns + 1) * GRID
             question = Moments(domain, 2, target, unit_clip(aggregator, length))
             sigma = plan.step(first).noise_multiplier * question.bounds(plan.relation).l2 / GRID
-            return Ridge(target, domain, sigma, question.clip, first).steps()
+            return Ridge(target, domain, size, sigma, question.clip, first).steps()
         loss = "softmax" if target.outputs > 1 else "logistic"
         clip = unit_clip(aggregator, GRID * DESIGN_UNIT * math.sqrt(squared_length(loss, hessian=False) * columns))
         return Logistic(target, loss, domain, size, iterations, clip, first).steps()
@@ -125,7 +138,8 @@ Learn = Callable[..., Steps[NDArray[np.float64]]]
 
 def _run_linear(spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay], learn: Learn) -> LinearModel:
     def whole(preparation_: Preparation) -> Steps[tuple[Target, Domain, NDArray[np.float64]]]:
-        domain, target = yield from preparation_.domain()
+        found, target = yield from preparation_.domain()
+        domain = _trimmed(found, spec)
         weights = yield from learn(target, domain, preparation_.size, plan=preparation_.plan, first=preparation_.next_step)
         return target, domain, weights
 
@@ -135,7 +149,19 @@ def _run_linear(spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay], 
 
 
 def _width(spec: LearnSpec) -> int:
-    """The most columns the design can turn out to have."""
-    if spec.undeclared:
-        return min(_MOST_WIDTH, 1 + 62 * len(spec.features))
-    return len(design_names(spec.domain.select(spec.features))) if spec.domain is not None else 1
+    """The most columns the design may have: what is declared, and what undeclared features can turn out to be."""
+    declared = () if spec.domain is None else tuple(column for column in spec.domain.columns if column[0] in spec.features)
+    most = len(spec.undeclared) * (MOST_VALUES + 1)
+    return len(design_names(Domain(declared))) + min(most, max(_MOST_FOUND, len(spec.undeclared)))
+
+
+def _trimmed(domain: Domain, spec: LearnSpec) -> Domain:
+    """The domain as it was planned for: undeclared features keep their most common values, as many of each as fit."""
+    for kept in range(MOST_VALUES, 0, -1):
+        if len(design_names(domain)) <= _width(spec):
+            return domain
+        domain = Domain(tuple(
+            (name, Category(kind.values[: kept - 1]) if name in spec.undeclared and isinstance(kind, Category) else kind)
+            for name, kind in domain.columns
+        ))
+    return domain

@@ -31,13 +31,14 @@ def verdict(builder: ModuleType, name: str) -> PilotResult:
     made: PilotResult = {
         "pass": lambda: builder.make_result(),
         "none": lambda: builder.make_result(gates=builder.Gates(recall_loss=0.001)),
+        "long names": lambda: builder.make_result(gates=builder.Gates(recall_loss=0.001), change=lambda c: replace(c, name=c.name + "x" * 200)),
         "alarm": lambda: builder.make_result(tuple(replace(s, hits=1200) if s.epsilon == 1 else s for s in builder.SPECS)),
     }[name]()
     return made
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["pass", "none", "alarm"])
+@pytest.mark.parametrize("name", ["pass", "none", "alarm", "long names"])
 def test_only_what_is_to_be_copied_is_wider_than_the_terminal(builder: ModuleType, name: str, width: int) -> None:
     for line in printed(verdict(builder, name), width).split("\n"):
         copied = line.startswith("    tacit ") or builder.HEAD in line

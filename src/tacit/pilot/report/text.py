@@ -75,7 +75,7 @@ def _line(console: Console, text: str, *, style: str = "") -> None:
 
 def _say(console: Console, text: str, *, style: str = "", first: str = "") -> None:
     width, rest = min(console.width, _WIDEST), " " * len(first)
-    wrapped = wrap(tie(safe(text)), width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
+    wrapped = wrap(tie(safe(text)), width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
     for line in wrapped:
         _line(console, line, style=style)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tacit.pilot.report import render_html
-from tacit.pilot.results import Candidate
+from tacit.pilot.results import Candidate, Measure
 
 BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (found := shutil.which(name))), None)
 FLAGS = (
@@ -75,18 +75,25 @@ def pages(builder: ModuleType) -> dict[str, str]:
         groups = tuple(replace(group, column=f"{group.column}_{long}", value=f"{group.value}_{long}") for group in candidate.groups)
         return replace(candidate, name=f"{candidate.name} {long}", model=long, groups=groups)
 
+    def doubtful(candidate: Candidate) -> Candidate:
+        def wide(gap: Measure) -> Measure:
+            return Measure(gap.value + 0.1, gap.ref, gap.value - 0.3, gap.value + 0.5)
+
+        return replace(candidate, groups=tuple(replace(group, gap=wide(group.gap)) for group in candidate.groups))
+
     alarm = tuple(replace(spec, hits=1200) if spec.epsilon == 1 else spec for spec in builder.SPECS)
     return {
         "pass": render_html(builder.make_result()),
         "none": render_html(builder.make_result(gates=builder.Gates(recall_loss=0.001))),
         "alarm": render_html(builder.make_result(alarm)),
         "one": render_html(builder.make_result(builder.SPECS[3:4])),
+        "unsettled": render_html(builder.make_result(change=doubtful)),
         "long names": render_html(builder.make_result(change=longer)),
         "release": render_html(builder.make_result(), release=True),
     }
 
 
-@pytest.mark.parametrize("name", ["pass", "none", "alarm", "one", "long names", "release"])
+@pytest.mark.parametrize("name", ["pass", "none", "alarm", "one", "unsettled", "long names", "release"])
 def test_nothing_sticks_out_sideways(tmp_path: Path, pages: dict[str, str], name: str) -> None:
     for found in measured(tmp_path, pages[name], 1280, 921, 768, 390, 320):
         assert found["wide"] <= found["width"], found

@@ -87,7 +87,8 @@ def events(rows: int = 3_000, seed: int = 0, *, per_user: int = 1) -> pa.Table:
     size = np.where(bad, rng.lognormal(8, 1, rows), rng.lognormal(5, 1, rows))
     kind = np.where(rng.random(rows) < 0.7, np.where(bad, "post", "get"), "head")
     users = np.repeat([f"u{i}" for i in range(-(-rows // per_user))], per_user)[:rows]
-    return pa.table({"user": users, "bytes": size, "kind": kind, "port": rng.choice([22.0, 80.0, 443.0], rows), "label": np.where(bad, "bad", "good")})
+    label = np.where(bad, "bad", "good")
+    return pa.table({"user": users, "bytes": size, "kind": kind, "port": rng.choice([22.0, 80.0, 443.0], rows), "label": label})
 
 
 def write(path: Path, table: pa.Table) -> Path:

@@ -51,10 +51,11 @@ def test_a_refresh_supersedes_and_old_charges_remain(tacit: Tacit, place: Path) 
     write(place / "november.parquet", events(seed=2))
     write(place / "labelled.parquet", events(seed=3))
     policy(place, name="october")
-    assert tacit("train", "october.parquet", "--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user", "--output", "o.tacit").code == 0
+    common = ("--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user")
+    assert tacit("train", "october.parquet", *common, "--output", "o.tacit").code == 0
     assert "in service" in tacit("model", "promote", "o.tacit", "detector.tacit").out
     policy(place, name="november")
-    trained = tacit("train", "november.parquet", "--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user", "--output", "n.tacit")
+    trained = tacit("train", "november.parquet", *common, "--output", "n.tacit")
     assert trained.code == 0, trained.err
     compared = tacit("model", "compare", "detector.tacit", "n.tacit", "labelled.parquet", "--format", "json")
     found = json.loads(compared.out)

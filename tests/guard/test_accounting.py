@@ -124,7 +124,7 @@ def test_a_plan_costs_what_its_steps_compose_to() -> None:
     assert cost.mu_squared == pytest.approx(1 / 900 + 200 / 3600, rel=1e-12)
     assert cost.samples == 1024 + 200 * 2
     assert cost.sampler_distance == cost.samples * SAMPLER_DISTANCE["gaussian"]
-    assert (cost.bridge_ratio, cost.bridge_tail, cost.selection_delta) == (0, 0, 0)
+    assert (cost.bridge_shift, cost.bridge_factor, cost.bridge_tail, cost.selection_delta) == (0, 0, 0, 0)
 
 
 def test_repeats_cost_as_much_as_steps_written_out() -> None:
@@ -139,13 +139,14 @@ def test_skellam_costs_a_little_more_than_the_gaussian_it_stands_for() -> None:
     gaussian, skellam = plan_cost(plan(step)), plan_cost(plan(step, mechanism="skellam"))
     assert skellam.mu_squared == pytest.approx(gaussian.mu_squared, rel=1e-12)
     assert skellam.sampler_distance == pytest.approx(20 * SAMPLER_DISTANCE["skellam"])
-    assert 0 < skellam.bridge_ratio < 1e-3
+    assert 0 < skellam.bridge_shift < 1e-3
+    assert 0 < skellam.bridge_factor < 1e-3
     assert 0 < skellam.bridge_tail < 1e-25
 
 
 def test_a_coarse_grid_makes_no_bridge() -> None:
     cost = plan_cost(plan(PlanStep("cells@1", 1, 5.0, 64, l2=1), mechanism="skellam"))
-    assert cost.bridge_ratio == math.inf
+    assert cost.bridge_shift == cost.bridge_factor == math.inf
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 17.3, 213.0, 214.0, 4096.0, 1e6, 1e9, 2.0**45])
@@ -173,7 +174,7 @@ def test_the_shares_of_delta_are_the_whole_of_it() -> None:
     assert delta < GAUSSIAN_SHARE * 1e-5
 
 
-@pytest.mark.parametrize("name", ["sampler_distance", "bridge_ratio", "bridge_tail", "selection_delta"])
+@pytest.mark.parametrize("name", ["sampler_distance", "bridge_shift", "bridge_factor", "bridge_tail", "selection_delta"])
 @pytest.mark.parametrize("value", [-1e-9, math.nan])
 def test_a_negative_cost_does_not_exist(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=name):
@@ -202,29 +203,31 @@ def test_the_ledger_is_not_believed_about_mu() -> None:
 @pytest.mark.parametrize("mechanism", ["gaussian", "skellam"])
 def test_a_budget_buys_exactly_the_plan_that_it_pays_for(epsilon: float, mechanism: str) -> None:
     budget, repeats = Budget(epsilon, 1e-5), 50
-    mu = mu_for(budget, samples=2 * repeats, mechanism=mechanism, sigma=None if mechanism == "gaussian" else 1e6)
+    mu = mu_for(budget)
 
     def costs(scale: float) -> list[Cost]:
         step = PlanStep("cells@1", repeats, math.sqrt(repeats) / (mu * scale), 64, l0=2, l2=1 << 20)
         return [plan_cost(plan(step, mechanism=mechanism))]
 
+    assert mu_for(budget, costs(1.0)) == mu
     assert Filter(budget).admits(costs(1.0))
     assert not Filter(budget).admits(costs(1 + 1e-6))
 
 
 def test_noise_samples_and_selection_must_fit_in_their_share() -> None:
     with pytest.raises(UsageError, match="Ask fewer coordinates"):
-        mu_for(Budget(1.0, 1e-9), samples=1 << 40)
+        mu_for(Budget(1.0, 1e-9), [plan_cost(plan(PlanStep("cells@1", 1, 9.0, 1 << 40)))])
     with pytest.raises(UsageError, match="selection_delta"):
-        mu_for(Budget(1.0, 1e-9), selection_delta=2e-10)
-    assert mu_for(Budget(1.0, 1e-9), selection_delta=0.9e-10) == mu_for(Budget(1.0, 1e-9))
+        mu_for(Budget(1.0, 1e-9), [Cost(None, None, selection_delta=2e-10)])
+    small = Cost(None, None, selection_delta=0.45e-10)
+    assert mu_for(Budget(1.0, 1e-9), [small, small]) == mu_for(Budget(1.0, 1e-9))
 
 
 def test_skellam_noise_on_a_coarse_grid_buys_nothing() -> None:
     with pytest.raises(UsageError, match="finer grid"):
-        mu_for(Budget(1.0, 1e-5), samples=100, mechanism="skellam", sigma=400.0)
-    with pytest.raises(UsageError, match="Expected"):
-        mu_for(Budget(1.0, 1e-5), samples=100, mechanism="skellam", sigma=10.0)
+        mu_for(Budget(1.0, 1e-5), [plan_cost(plan(PlanStep("cells@1", 100, 4.0, 64, l2=100), mechanism="skellam"))])
+    with pytest.raises(UsageError, match="finer grid"):
+        mu_for(Budget(1.0, 1e-5), [plan_cost(plan(PlanStep("cells@1", 1, 10.0, 64), mechanism="skellam"))])
 
 
 # ------------------------------------------------------------------------------------------- what nobody accounts for: refuse

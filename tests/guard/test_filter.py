@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tacit.errors import Refused, UsageError
 from tacit.guarantee import Budget, PrivacyUnit, Relation
 from tacit.guard.accounting import (
+    BRIDGE_FACTOR,
     BRIDGE_SHARE,
     EXTRAS_SHARE,
     RENYI_SHARE,
@@ -82,8 +83,8 @@ def test_everything_admitted_is_within_epsilon_and_delta_together() -> None:
     """The Gaussian part at its largest, the Rényi part and the extras add up to no more than δ, at ε with the bridge's share in it."""
     spent = gaussian(whole())
     assert Filter(BUDGET).admits([spent])
-    eta = BRIDGE_SHARE * BUDGET.epsilon / 2  # the most that stand-ins may differ
-    gaussian_delta = math.exp(eta) * gdp_delta(math.sqrt(whole()), BUDGET.epsilon - 2 * eta)
+    # With the most that stand-ins may add to ε and multiply δ by.
+    gaussian_delta = math.exp(BRIDGE_FACTOR) * gdp_delta(math.sqrt(whole()), BUDGET.epsilon * (1 - BRIDGE_SHARE))
     assert gaussian_delta + (RENYI_SHARE + EXTRAS_SHARE) * BUDGET.delta <= BUDGET.delta * (1 + 1e-12)
     assert gaussian_delta >= 0.8499 * BUDGET.delta
 
@@ -199,7 +200,7 @@ def test_fine_skellam_is_gaussian_and_coarse_skellam_is_not() -> None:
 
 def test_stand_ins_use_up_the_bridge_and_then_the_gaussian_figure_is_gone() -> None:
     one = skellam(500.0, l2=64, repeats=10)
-    few = int(BRIDGE_SHARE * BUDGET.epsilon / (2 * one.bridge_ratio))
+    few = int(min(BRIDGE_SHARE * BUDGET.epsilon / one.bridge_shift, BRIDGE_FACTOR / one.bridge_factor))
     rule = Filter(BUDGET)
     assert few > 2
     assert rule.spent([one] * few).accountant == "gaussian filter"

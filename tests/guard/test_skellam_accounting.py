@@ -17,7 +17,17 @@ from tacit.guarantee import Budget
 from tacit.guard.accounting import Cost, gdp_delta
 from tacit.guard.events import SkellamDpEvent
 from tacit.guard.filters import Filter
-from tacit.guard.skellam import LEAST_VARIANCE, REACH, bridge_ratio, bridge_tail, skellam_rdp, skellam_variance
+from tacit.guard.skellam import (
+    CONCENTRATION,
+    LEAST_VARIANCE,
+    REACH,
+    bridge_factor,
+    bridge_ratio,
+    bridge_slope,
+    bridge_tail,
+    skellam_rdp,
+    skellam_variance,
+)
 
 
 def log_masses(variance: float, reach: int) -> NDArray[np.float64]:
@@ -97,6 +107,48 @@ def test_the_ratio_covers_both_distributions_within_twelve_deviations(variance: 
     assert bridge_ratio(variance) < 1.2 * worst, "the margin is for what lies beyond the leading term, not for an error"
 
 
+@pytest.mark.parametrize("variance", [100_000, 250_000])
+@pytest.mark.parametrize("shift", [0.02, 0.5, 2.0])
+def test_the_slope_covers_every_step_within_its_reach(variance: int, shift: float) -> None:
+    """How differently the two distributions fall from one integer to the next: what a privacy loss is made of."""
+    reach = math.floor((REACH + shift) * math.sqrt(variance))
+    masses = skellam_masses(variance, reach + 1)
+    with mpmath.workdps(50):
+        sigma = mpmath.sqrt(variance - mpmath.mpf(1) / 12)
+        places = sorted({0, 1, reach - 1, reach, *range(0, reach, reach // 40)})
+        worst = max(
+            abs(mpmath.log(masses[k + 1] / masses[k]) - mpmath.log(rounded_gaussian_mass(k + 1, sigma) / rounded_gaussian_mass(k, sigma)))
+            for k in places
+        )
+    assert worst <= bridge_slope(variance, shift=shift)
+    assert bridge_slope(variance, shift=shift) < 1.2 * worst
+
+
+@pytest.mark.parametrize("variance", [100_000, 250_000])
+def test_the_factor_rests_on_the_true_mean_and_variance_of_the_logarithm(variance: int) -> None:
+    reach = math.floor(REACH * math.sqrt(variance))
+    masses = skellam_masses(variance, reach)
+    with mpmath.workdps(30):
+        sigma = mpmath.sqrt(variance - mpmath.mpf(1) / 12)
+        places = range(0, reach, 9)
+        logs = [(masses[k] * (1 if k == 0 else 2), mpmath.log(masses[k] / rounded_gaussian_mass(k, sigma))) for k in places]
+        whole = mpmath.fsum(mass for mass, _ in logs)
+        mean = float(mpmath.fsum(mass * log for mass, log in logs) / whole)
+        square = float(mpmath.fsum(mass * log * log for mass, log in logs) / whole)
+    assert 0 < mean <= 1 / (40 * variance**2)
+    assert 1 / (30 * variance**2) < square <= 1 / (20 * variance**2)
+
+
+def test_the_factor_of_many_samples_grows_with_their_root() -> None:
+    assert bridge_factor(1, 1e9) == bridge_ratio(1e9)
+    few, many = bridge_factor(10**10, 1e9), bridge_factor(10**12, 1e9)
+    assert 8 < many / few < 11
+    assert bridge_factor(10**6, 1e9) < 1e-3 * 10**6 * bridge_ratio(1e9)
+    draws = np.random.default_rng(1).standard_normal((400, 2_000))
+    sums = ((draws**4 - 6 * draws**2 + 3) / (24 * 1e9)).sum(axis=1)
+    assert np.abs(sums).max() < bridge_factor(2_000, 1e9), f"none of 400 sums may pass a bound that one in e^{CONCENTRATION} passes"
+
+
 def test_the_tail_covers_both_distributions_beyond_twelve_deviations() -> None:
     variance = 100_000
     reach = math.floor(REACH * math.sqrt(variance))
@@ -109,7 +161,7 @@ def test_the_tail_covers_both_distributions_beyond_twelve_deviations() -> None:
 
 @pytest.mark.parametrize("variance", [0.5, 100.0, LEAST_VARIANCE * (1 - 1e-12)])
 def test_below_the_least_variance_there_is_no_bridge(variance: float) -> None:
-    assert bridge_ratio(variance) == math.inf
+    assert bridge_ratio(variance) == bridge_factor(1, variance) == bridge_slope(variance, shift=0.1) == math.inf
     assert bridge_tail(variance) == 1
 
 
@@ -132,19 +184,20 @@ def true_delta(epsilon: float, shift: int, variance: float, reach: int) -> float
 @pytest.mark.parametrize("shift", [100, 300, 1000])
 @pytest.mark.parametrize("epsilon", [0.1, 0.5, 2.0])
 def test_gaussian_accounting_of_one_fine_skellam_answer_holds_for_true_skellam(shift: int, epsilon: float) -> None:
-    """(ε, δ) with the stand-in is (ε + 2η, e^η δ) with Skellam, plus tails on both sides."""
+    """(ε, δ) with the stand-in is (ε + Δ₁ · slope, e^factor δ) with Skellam, plus tails on both sides."""
     variance = 1e5
-    eta, tail = bridge_ratio(variance), bridge_tail(variance)
+    more = shift * bridge_slope(variance, shift=shift / math.sqrt(variance))
+    factor, tail = bridge_factor(1, variance), bridge_tail(variance)
     mu = math.sqrt(SkellamDpEvent(shift, shift, variance).gaussian_mu_squared)
-    promised = math.exp(eta) * gdp_delta(mu, epsilon) + (1 + math.exp(epsilon + 2 * eta)) * tail
-    assert true_delta(epsilon + 2 * eta, shift, variance, 9000) <= promised + 1e-13
+    promised = math.exp(factor) * gdp_delta(mu, epsilon) + (1 + math.exp(epsilon + more)) * tail
+    assert true_delta(epsilon + more, shift, variance, 9000) <= promised + 1e-13
     assert true_delta(epsilon, shift, variance, 9000) > 0.5 * gdp_delta(mu, epsilon)
 
 
 @pytest.mark.parametrize(("shift", "variance"), [(1, 25.0), (2, 100.0), (5, 400.0), (1, 4.0)])
 def test_renyi_accounting_of_a_coarse_skellam_answer_holds_for_true_skellam(shift: int, variance: float) -> None:
     rule = Filter(Budget(8.0, 1e-5), kind="renyi")
-    cost = [Cost(SkellamDpEvent(shift, shift, variance), SkellamDpEvent(shift, shift, variance).gaussian_mu_squared, bridge_ratio=math.inf)]
+    cost = [Cost(SkellamDpEvent(shift, shift, variance), SkellamDpEvent(shift, shift, variance).gaussian_mu_squared, bridge_shift=math.inf)]
     epsilon = rule.epsilon(cost)
     assert math.isfinite(epsilon)
     assert true_delta(epsilon, shift, variance, 150) <= 1e-5

@@ -19,7 +19,7 @@ import dp_accounting
 
 from tacit.errors import Refused, UsageError
 from tacit.guarantee import Budget, Relation
-from tacit.guard.accounting import BRIDGE_SHARE, EXTRAS_SHARE, RENYI_SHARE, Cost, gaussian_part, skellam_rdp
+from tacit.guard.accounting import BRIDGE_FACTOR, BRIDGE_SHARE, EXTRAS_SHARE, RENYI_SHARE, Cost, gaussian_part, skellam_rdp
 from tacit.guard.events import UNIFORM_VARIANCE, SkellamDpEvent, gaussian_mu_squared, leaves
 from tacit.guard.gdp import gdp_delta, gdp_epsilon, gdp_mu
 from tacit.guard.subsampling import pld_epsilon
@@ -68,7 +68,8 @@ class Filter:
         Everything admitted is, together, (``budget.epsilon``, ``budget.delta``)-DP under fully adaptive composition.
         Gaussian part: Σ μ² never passes the μ² of (0.999 ε, 0.85 δ) (Smith & Thakurta 2022; Koskela, Tobaben & Honkela 2022).
         Rényi part: the divergence at one order, chosen from the budget alone, never passes what (ε, 0.05 δ) allows (Feldman & Zrnic 2021).
-        The rest: (1 + e^ε) · distances + selection never pass 0.10 δ, Skellam's stand-in for Gaussian noise never 0.001 ε.
+        The rest: (1 + e^ε) · distances + selection never pass 0.10 δ, Skellam's stand-in for Gaussian noise never 0.001 ε
+        and never a factor e^0.005 on δ.
         Runs that stay Gaussian are covered by the first bound, all others by the second, and δ adds up over the two sets of runs.
 
     ==========================================  ======================================
@@ -129,14 +130,14 @@ class Filter:
         if not costs:
             return 0.0
         mu_squared, upper = _mu_squared(costs), self.epsilon(costs)
-        ratio = math.fsum(cost.bridge_ratio for cost in costs)
-        delta = (self.budget.delta - math.fsum(cost.delta(min(upper, 700.0)) for cost in costs)) * math.exp(-ratio)
+        shift, factor = _bridges(costs)
+        delta = (self.budget.delta - math.fsum(cost.delta(min(upper, 700.0)) for cost in costs)) * math.exp(-factor)
         if not math.isfinite(upper) or delta <= 0:
             return upper
         if mu_squared is not None:
-            return min(upper, gdp_epsilon(math.sqrt(mu_squared), delta) + 2 * ratio)
+            return min(upper, gdp_epsilon(math.sqrt(mu_squared), delta) + shift)
         event = dp_accounting.ComposedDpEvent([part for cost in costs for part in _as_gaussian(cost.event)])
-        return min(upper, pld_epsilon(event, delta, self.relation, grid=1e-3) + 2 * ratio)
+        return min(upper, pld_epsilon(event, delta, self.relation, grid=1e-3) + shift)
 
     @property
     def _renyi_rule(self) -> tuple[int, float]:
@@ -150,7 +151,8 @@ class Filter:
     def _is_gaussian(self, costs: Sequence[Cost]) -> bool:
         if self.kind != "auto" or _mu_squared(costs) is None or not self._extras_fit(costs, bridged=True):
             return False
-        return 2 * math.fsum(cost.bridge_ratio for cost in costs) <= BRIDGE_SHARE * self.budget.epsilon
+        shift, factor = _bridges(costs)
+        return shift <= BRIDGE_SHARE * self.budget.epsilon and factor <= BRIDGE_FACTOR
 
     def _extras_fit(self, costs: Sequence[Cost], *, bridged: bool) -> bool:
         return math.fsum(cost.delta(self.budget.epsilon, bridged=bridged) for cost in costs) <= EXTRAS_SHARE * self.budget.delta
@@ -174,6 +176,11 @@ class Filter:
         if isinstance(leaf, SkellamDpEvent):
             return skellam_rdp([order], l1=leaf.l1, l2=leaf.l2, variance=leaf.variance - UNIFORM_VARIANCE)[0]
         return _sampled_renyi(leaf, order, self.relation)
+
+
+def _bridges(costs: Sequence[Cost]) -> tuple[float, float]:
+    """What Skellam noise adds to a privacy loss, and the logarithm of what it multiplies δ by."""
+    return math.fsum(cost.bridge_shift for cost in costs), math.fsum(cost.bridge_factor for cost in costs)
 
 
 def _mu_squared(costs: Sequence[Cost]) -> float | None:

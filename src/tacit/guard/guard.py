@@ -159,7 +159,7 @@ class Guard:
 
     def count_plan(self) -> Plan:
         """The plan of the one noised count: a fixed share of the policy's budget."""
-        mu = mu_for(self.policy.budget, samples=1) * self.policy.count_share**0.5
+        mu = mu_for(self.policy.budget) * self.policy.count_share**0.5
         return Plan(
             "noised number of units, shared by everything", self.policy.unit, self.policy.relation,
             (PlanStep(UnitCount.kind, 1, 1 / mu, 1, l0=1, l2=GRID),), run=f"count:{self.scope.dataset}:{self.scope.window}",

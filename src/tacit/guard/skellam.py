@@ -1,8 +1,13 @@
 """Skellam noise for the accountant: its Rényi bound, and how closely it stands in for a rounded Gaussian.
 
-Adding N(0, V) rounded to integers or Skellam noise of variance V + 1/12 is almost the same mechanism. Almost is bounded by a *ratio* inside
-±12 standard deviations, where log(p/q) = (x⁴ − 6x² + 3) / 24V + O(x⁶ / V²), and by the tails outside. A ratio costs twice its logarithm in
-ε; a total-variation distance would cost 1 + e^ε times itself in δ, thousands of times more at ε = 8.
+Adding N(0, V) rounded to integers or Skellam noise of variance V + 1/12 is almost the same mechanism. With p and q the two distributions:
+
+- the *privacy loss* of a shift differs by at most the shift's L1 length times `bridge_slope`, within ±12 standard deviations: it costs ε;
+- the *probability* of any set of N samples differs by at most a factor e^`bridge_factor`: it multiplies δ;
+- what lies outside has at most the probability `bridge_tail`: it costs 1 + e^ε times itself in δ.
+
+So (ε, δ)-DP with Gaussian noise is (ε + Δ₁ · slope, e^factor δ)-DP with Skellam noise, plus tails; docs/decisions/0004-skellam-bridge.md has the
+proof. A total-variation distance instead would cost 1 + e^ε times itself in δ, thousands of times more at ε = 8.
 """
 
 from __future__ import annotations
@@ -12,9 +17,13 @@ from collections.abc import Sequence
 
 from tacit.errors import UsageError
 
-REACH = 12.0  # standard deviations within which the ratio holds
-LEAST_VARIANCE = 1e5  # below, the terms beyond the leading one are not covered by the margin
+REACH = 12.0  # standard deviations within which noise is compared
+LEAST_VARIANCE = 1e5  # below, the terms beyond the leading one are not covered by the margins
+CONCENTRATION = 60.0  # a factor larger than `bridge_factor` has probability e^-60
 _RATIO = 900.0  # (12⁴ − 6·12² + 3) / 24 = 828.1, and 8 % for the terms beyond
+_SQUARE = 1 / 20  # Var(z⁴ − 6z² + 3) / 24² = 1/24, and 20 %
+_MEAN = 1 / 40  # half of that, and 20 %
+_MARGIN = 1.05
 
 
 def skellam_variance(sigma: float) -> float:
@@ -25,10 +34,35 @@ def skellam_variance(sigma: float) -> float:
 def bridge_ratio(variance: float) -> float:
     """A bound on |log(p/q)| within ±12 standard deviations, p being Skellam of this variance, q the rounded Gaussian; infinite below 1e5.
 
-    From the uniform expansion of e^-V I_k(V) (DLMF 10.41.3) against the midpoint expansion of the Gaussian's mass; the tests compare it with
-    both distributions in 50-digit arithmetic.
+    From the uniform expansion of e^-V I_k(V) (DLMF 10.41.3) against the midpoint expansion of the Gaussian's mass: log(p/q) =
+    (z⁴ − 6z² + 3) / 24V + O(z⁶/V²) at z standard deviations. The tests compare it with both distributions in 50-digit arithmetic.
     """
     return _RATIO / variance if variance >= LEAST_VARIANCE else math.inf
+
+
+def bridge_factor(count: int, variance: float) -> float:
+    """A bound on log(p/q) of ``count`` samples together, exceeded with probability at most e^-60 under p (beside the tails).
+
+    The logarithms are independent, at most `bridge_ratio` each, of mean at most 1/40V² and variance at most 1/20V²: Bernstein's inequality
+    (Boucheron, Lugosi & Massart 2013, corollary 2.11), or the plain sum where that is less.
+    """
+    if variance < LEAST_VARIANCE:
+        return math.inf
+    third = bridge_ratio(variance) * CONCENTRATION / 3
+    spread = third + math.sqrt(third * third + 2 * count * _SQUARE / variance**2 * CONCENTRATION)
+    return min(count * bridge_ratio(variance), count * _MEAN / variance**2 + spread)
+
+
+def bridge_slope(variance: float, *, shift: float) -> float:
+    """A bound on how much log(p(x) / p(x − 1)) differs from log(q(x) / q(x − 1)), for noise within ±12 standard deviations and ``shift`` more.
+
+    With r standard deviations in all it is (r³/6 + r) / V^1.5: log(I_k(V) / I_{k+1}(V)) lies between arsinh((k + ½)/V) and that plus (k + 1)/V²
+    (Amos 1974, inequalities 9 and 16), arsinh u >= u − u³/6, and a rounded Gaussian of variance V − 1/12 falls by (k + ½)/V up to O(k³/V⁴).
+    """
+    if variance < LEAST_VARIANCE:
+        return math.inf
+    reach = REACH + shift
+    return _MARGIN * (reach**3 / 6 + reach) / math.pow(variance, 1.5)
 
 
 def bridge_tail(variance: float) -> float:

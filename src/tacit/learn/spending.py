@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tacit.errors import UsageError
 from tacit.guarantee import Budget
-from tacit.guard import Aggregator, Plan, PlanStep, mu_for
+from tacit.guard import Aggregator, Plan, PlanStep, mu_for, plan_cost
 from tacit.questions import GRID, CellSums, Histogram, LinearGradient, Moments, Profile, Select
 
 PROFILE_SHARE = 0.02
@@ -55,29 +55,28 @@ def planned(steps: list[Outlay], *, budget: Budget, aggregator: Aggregator, purp
     """The plan whose cost, with the noised count, is the budget.
 
     Raises:
-        UsageError: if the noised count alone takes more than half of it.
+        UsageError: if the noised count alone takes more than half of it, or samplers and selection do not fit.
     """
-    selects = any(step.kind == Select.kind for step in steps)
-    draft = Plan(
-        purpose, aggregator.unit, aggregator.relation, tuple(_step(step, 1.0, aggregator) for step in steps), mechanism=aggregator.mechanism,
-        selection_delta=SELECTION_DELTA_SHARE * budget.delta if selects else 0.0, run=run or secrets.token_hex(16),
-    )
-    about = mu_for(budget, samples=draft.samples + 1, selection_delta=draft.selection_delta)
-    least = min(step.l2 / (about * math.sqrt(step.share / step.repeats)) for step in steps)
-    mu = mu_for(budget, samples=draft.samples + 1, mechanism=aggregator.mechanism, selection_delta=draft.selection_delta, sigma=least)
-    counted = aggregator.count_cost.mu_squared or 0.0
+    mu, counted = mu_for(budget), aggregator.count_cost.mu_squared or 0.0
     if counted > mu * mu / 2:
         raise UsageError(
             f"Expected a budget well above the cost of the noised count; epsilon={budget.epsilon} is not. Raise it, or lower [privacy] count_share."
         )
-    return replace(draft, steps=tuple(_step(step, mu * mu - counted, aggregator) for step in steps))
+    selects = any(step.kind == Select.kind for step in steps)
+    plan = Plan(
+        purpose, aggregator.unit, aggregator.relation, tuple(_step(step, mu * mu - counted, aggregator) for step in steps),
+        mechanism=aggregator.mechanism, selection_delta=SELECTION_DELTA_SHARE * budget.delta if selects else 0.0, run=run or secrets.token_hex(16),
+    )
+    mu_for(budget, [aggregator.count_cost, plan_cost(plan)])  # raises where samplers and selection do not fit beside the noise
+    return plan
 
 
 def _step(outlay: Outlay, mu_squared: float, aggregator: Aggregator) -> PlanStep:
     each = mu_squared * outlay.share / outlay.repeats
     one_row = aggregator.unit.is_record
     touched = outlay.l0 * aggregator.relation.factor if one_row or outlay.kind == Select.kind else 0
-    return PlanStep(outlay.kind, outlay.repeats, 1 / math.sqrt(each), outlay.cells, l0=min(touched, outlay.cells), l2=outlay.l2)
+    l2 = outlay.l2 if one_row or outlay.kind == Select.kind else unit_clip(aggregator, float(outlay.l2)) or outlay.l2
+    return PlanStep(outlay.kind, outlay.repeats, 1 / math.sqrt(each), outlay.cells, l0=min(touched, outlay.cells), l2=l2)
 
 
 def unit_clip(aggregator: Aggregator, length: float) -> int | None:

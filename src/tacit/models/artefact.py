@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from tacit.models.linear import LinearModel
 CONTEXT = "tacit.model@1"
 Model: TypeAlias = AdditiveModel | LinearModel
 _KINDS: dict[str, type[AdditiveModel] | type[LinearModel]] = {kind.kind: kind for kind in (AdditiveModel, LinearModel)}
+_TYPES = {"u1": "U8", "i4": "I32", "f8": "F64"}
 _FIELDS = {"tacit", "signature", "public_key"}
 _LARGEST = 1 << 30
 
@@ -31,13 +32,24 @@ def save(model: Predictor, path: str | os.PathLike[str], key: SigningKey) -> Non
     Raises:
         StorageError: if it cannot be written; what was at ``path`` before is unchanged.
     """
-    from safetensors.numpy import save as to_bytes
-
     manifest = canonical_bytes(model.manifest)
     metadata = {"tacit": manifest.decode(), "signature": key.sign(manifest, context=CONTEXT).hex(), "public_key": key.public.hex}
-    arrays = {name: little_endian(array) for name, array in model.arrays().items()}
     with replacing(path) as file:
-        file.write(to_bytes(arrays, metadata=metadata))
+        file.write(_packed(model.arrays(), metadata))
+
+
+def _packed(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors container, in the one way in which these arrays and texts are written: wide numbers first, names in order."""
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    pieces, place = [], 0
+    for name in sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name)):
+        plain = little_endian(arrays[name])
+        pieces.append(plain.tobytes())
+        header[name] = {"dtype": _TYPES[plain.dtype.str[1:]], "shape": list(plain.shape), "data_offsets": [place, place + plain.nbytes]}
+        place += plain.nbytes
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *pieces])
 
 
 def load(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> Model:
@@ -49,14 +61,16 @@ def load(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> M
 
     Raises:
         VerificationError: if content, digests, signature or key do not agree.
-        DataError: if the file is no model, is cut short, or is of a newer format.
-        StorageError: if it cannot be read.
+        DataError: if there is no such file, or it is no model, is cut short, or is of a newer format.
     """
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"Expected a model at «{path}»; {os.strerror(error.errno or 0)}.") from None
-    if len(content) > _LARGEST:
+        size, content = Path(path).stat().st_size, b""
+        if size <= _LARGEST:
+            content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else "that is no file name"
+        raise DataError(f"Expected a model at «{path}»; {reason}. Check the path.") from None
+    if size > _LARGEST:
         raise DataError(f"Expected a model below 1 GiB; «{path}» is larger.")
     metadata, arrays = _unpacked(content, str(path))
     manifest = _verified(metadata, trusted)
@@ -73,10 +87,10 @@ def _unpacked(content: bytes, name: str) -> tuple[dict[str, str], dict[str, NDAr
         metadata = header["__metadata__"]
         if set(metadata) != _FIELDS or not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError
-        # Byte for byte what it says, so that nothing in the header escapes the signature: no white space, no repeated names.
-        if json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length) != content[8 : 8 + length]:
+        arrays = from_bytes(content)
+        if _packed(arrays, metadata) != content:  # so that nothing in the file escapes the signature: no order, no white space, no repeated name
             raise ValueError
-        return metadata, from_bytes(content)
+        return metadata, arrays
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, OverflowError, AttributeError):
         raise DataError(f"Expected a Tacit model in «{name}»; it is damaged, cut short, or something else. Fetch it again.") from None
 

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.domain import Category, Numeric
-from tacit.errors import MissingExtra, VerificationError
+from tacit.errors import MissingExtra, UsageError, VerificationError
 from tacit.models.additive import AdditiveModel
-from tacit.models.base import probabilities, replacing
+from tacit.models.base import Predictor, probabilities, replacing
 from tacit.questions.losses import MARGIN_UNIT
 
 _OPSET, _ML_OPSET, _TOLERANCE = 17, 3, 1e-6
 
 
-def to_onnx(model: AdditiveModel, path: str | os.PathLike[str]) -> None:
+def to_onnx(model: Predictor, path: str | os.PathLike[str]) -> None:
     """Write the model as ONNX.
 
     It has one input ``[rows, 1]`` per feature (double, or string for categories, stripped), and one output: ``probabilities``
@@ -25,8 +25,11 @@ def to_onnx(model: AdditiveModel, path: str | os.PathLike[str]) -> None:
 
     Raises:
         MissingExtra: without the extra «onnx».
+        UsageError: for a model that is not additive.
         VerificationError: if onnxruntime answers anything else than the model on random records of the domain.
     """
+    if not isinstance(model, AdditiveModel):
+        raise UsageError(f"Expected an additive model to export; got a {type(model).__name__}. Boosted and additive estimators have one.")
     try:
         import onnx
         import onnxruntime
@@ -37,7 +40,7 @@ def to_onnx(model: AdditiveModel, path: str | os.PathLike[str]) -> None:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     inputs, expected = _trial(model)
     found = session.run(None, inputs)[0]
-    if not np.allclose(found, expected, atol=_TOLERANCE, rtol=_TOLERANCE):
+    if found.shape != expected.shape or not np.allclose(found, expected, atol=_TOLERANCE, rtol=_TOLERANCE):
         raise VerificationError(f"Expected ONNX answers within {_TOLERANCE} of the model's; the runtime differs. Nothing was written.")
     with replacing(path) as file:
         file.write(content)
@@ -107,7 +110,8 @@ class _Graph:
         onnx, outputs = self.onnx, model.target.outputs
         bins = [self.bins(model, index) for index in range(len(model.domain.columns))]
         terms = [self.constant(model.scorer.intercept.astype(np.float64)[None, :] / MARGIN_UNIT)]
-        for feature, values in model.scorer.mains.items():
+        nothing = {0: np.zeros((model.frame.binning.counts[0], outputs), np.int32)}  # one answer per record, even if all are alike
+        for feature, values in (model.scorer.mains or nothing).items():
             terms.append(self.lookup(values, bins[feature]))
         for partition, values in model.scorer.trees:
             levels = zip(partition.features, partition.tables, strict=True)

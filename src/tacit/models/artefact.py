@@ -99,6 +99,8 @@ def _verified(metadata: dict[str, str], trusted: VerifyKey | None) -> dict[str, 
     try:
         key, signature = VerifyKey.from_hex(metadata["public_key"]), bytes.fromhex(metadata["signature"])
         text = metadata["tacit"].encode()
+        if (key.hex, signature.hex()) != (metadata["public_key"], metadata["signature"]):  # there are several ways to write hex
+            raise ValueError
     except (TacitError, ValueError):
         raise VerificationError("Expected a model with a public key and a signature; they are damaged. Fetch the model again.") from None
     if trusted is not None and key != trusted:

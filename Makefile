@@ -27,7 +27,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 pilot: $(VENV)/.core
-	$(BIN)/tacit pilot $(ARGS)
+	@$(BIN)/tacit pilot $(ARGS) || { code=$$?; [ $$code = 1 ] || exit $$code; echo "no budget passes every gate of the policy (exit code 1); the report says why"; }
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 $(ARGS)

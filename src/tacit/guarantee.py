@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from enum import StrEnum
 from typing import Any, NoReturn
 
@@ -194,7 +195,7 @@ class Guarantee:
     def __str__(self) -> str:
         if not self.holds:
             return f"no guarantee ({self.accountant})"
-        head = f"({self.epsilon:.4g}, {self.delta:.4g})-DP per {self.unit}, {self.relation}, {self.trust}, {self.accountant}"
+        head = f"({_up(self.epsilon)}, {_up(self.delta)})-DP per {self.unit}, {self.relation}, {self.trust}, {self.accountant}"
         return f"{head}, on {self.scope}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -219,3 +220,13 @@ class Guarantee:
             epsilon, float(data["delta"]), PrivacyUnit(**data["unit"]), Relation(data["relation"]),
             Scope(**data["scope"]), TrustModel(**data["trust"]), str(data["accountant"]),
         )
+
+
+def _up(value: float) -> str:
+    """Four significant digits, rounded so that no more is promised than holds.
+
+    >>> _up(0.98001), _up(1.0), _up(1e-05)
+    ('0.9801', '1', '1e-05')
+    """
+    rounded = f"{value:.4g}"
+    return rounded if float(rounded) >= value else f"{Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(value):g}"

@@ -102,3 +102,21 @@ def test_the_bound_grows_with_the_false_positive_rate() -> None:
     bounds = [implied_bound(fpr, fit.guarantee_) for fpr in (0.001, 0.01, 0.1)]
     assert bounds == sorted(bounds)
     assert all(b > f for b, f in zip(bounds, (0.001, 0.01, 0.1), strict=True))
+
+
+def test_a_claim_is_called_inconsistent_only_where_chance_is_out_of_the_question() -> None:
+    """An attacker exactly on the bound is called inconsistent in one run of a thousand at most, one far above it always."""
+    rng = np.random.default_rng(8)
+    fit = BoostedTreesClassifier(Budget(1, 1e-5), classes=[0, 1], trees=5).fit(*pool(500))
+    bound = implied_bound(0.01, fit.guarantee_)
+    assert bound is not None
+    found = []
+    for rate in (bound, 8 * bound):
+        verdicts = []
+        for _ in range(400):
+            scores = np.concatenate([rng.random(3_000) < rate, rng.random(3_000) < 0.01]).astype(float)
+            result = evaluate("", scores + rng.random(6_000) / 10, np.arange(6_000) < 3_000, shadows=2, guarantee=fit.guarantee_)
+            verdicts.append(result.verdict == "inconsistent with the claim")
+        found.append(sum(verdicts))
+    assert found[0] <= 4
+    assert found[1] == 400

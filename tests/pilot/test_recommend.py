@@ -254,5 +254,4 @@ def test_every_command_that_is_proposed_exists_with_these_options(builder: Modul
         shown = CliRunner().invoke(root, [*path, "--help"])
         assert shown.exit_code == 0, command
         for option in (word for word in words if word.startswith("--")):
-            if option != "--unit":
-                assert option in shown.output, f"{command}: there is no {option}"
+            assert option in shown.output, f"{command}: there is no {option}"

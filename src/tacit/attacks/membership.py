@@ -20,6 +20,7 @@ from tacit.guarantee import Guarantee
 from tacit.guard import gdp_mu
 
 FPRS = (0.01, 0.001)
+CONTRADICTION = 1e-3  # chance of calling a claim inconsistent that holds
 _ENOUGH = 10.0
 _PRIOR = 8.0
 
@@ -40,6 +41,29 @@ class RateAt:
     bound: float | None
     resolvable: bool
 
+    def beats(self, members: int, nonmembers: int, *, level: float) -> bool:
+        """Whether the true rate lies above the bound, with an error of at most ``level``; see `beats`."""
+        return beats(self.tpr, self.fpr, self.bound or 0.0, counts=(members, nonmembers), level=level)
+
+
+def beats(tpr: float, fpr: float, bound: float, *, counts: tuple[int, int], level: float) -> bool:
+    """Whether an attack's true rate lies above a bound, with an error of at most ``level``.
+
+    Both rates were measured, so both get an exact interval. The bound at the false positive rate's upper end is at most in proportion to the
+    one at ``fpr``, because a trade-off curve is concave (Dong et al. 2022, proposition 2.2).
+
+    Args:
+        tpr: measured true positive rate.
+        fpr: false positive rate that the threshold was set for.
+        bound: largest true positive rate that the guarantee allows at ``fpr``.
+        counts: members and others that were measured on.
+        level: of the test.
+    """
+    members, nonmembers = counts
+    low, _ = exact_interval(round(tpr * members), members, level=1 - level)
+    _, high = exact_interval(int(fpr * nonmembers), nonmembers, level=1 - level)
+    return low > min(1.0, bound * max(1.0, high / fpr))
+
 
 @dataclass(frozen=True)
 class AttackResult:
@@ -58,7 +82,8 @@ class AttackResult:
     @property
     def verdict(self) -> str:
         """Leak found, inconsistent with the claim, or no leak found at the power there was. Never «safe»."""
-        if any(rate.bound is not None and rate.resolvable and rate.low > rate.bound for rate in self.rates):
+        tried = [rate for rate in self.rates if rate.bound is not None and rate.resolvable]
+        if any(rate.beats(self.members, self.nonmembers, level=CONTRADICTION / len(tried)) for rate in tried):
             return "inconsistent with the claim"
         if self.auc_low > 0.5 or any(rate.resolvable and rate.low > rate.fpr for rate in self.rates):
             return "leak found"

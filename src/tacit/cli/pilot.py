@@ -150,15 +150,27 @@ def _unit(options: dict[str, Any], policy: Policy | None) -> PrivacyUnit:
 
 
 def _arguments(options: dict[str, Any]) -> str:
-    """What a later command has to be told about the data."""
+    """What `tacit train` has to be told about the data."""
     if options["data"] in _EMBEDDED:
         return ""
-    flags = {"--target": "target", "--positive": "positive", "--unit": "unit", "--window": "window", "--time": "when", "--policy": "policy"}
-    words = [str(options["data"])]
-    for flag, name in flags.items():
-        words += [flag, str(options[name])] if options[name] else []
-    return shlex.join(words)
+    return shlex.join([options["data"], *_flags(options, "target", "positive", "time", "drop", "data-format")])
 
 
 def _command(options: dict[str, Any]) -> str:
-    return "tacit pilot" if options["data"] == "soc" else f"tacit pilot --data {_arguments(options) or options['data']}"
+    """The whole command again."""
+    context = click.get_current_context()
+    named = {option.opts[0].removeprefix("--"): option.name or "" for option in context.command.params if isinstance(option, click.Option)}
+    given = [flag for flag, name in named.items() if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT]
+    return shlex.join(["tacit", "pilot", *_flags(options, *given)])
+
+
+def _flags(options: dict[str, Any], *flags: str) -> list[str]:
+    """Options as they are written on a command line."""
+    words: list[str] = []
+    for flag in flags:
+        value = options["when" if flag == "time" else "form" if flag == "format" else flag.replace("-", "_")]
+        if value is True:
+            words.append(f"--{flag}")
+        elif value not in (None, False, ()):
+            words += [word for one in (value if isinstance(value, tuple) else (value,)) for word in (f"--{flag}", str(one))]
+    return words

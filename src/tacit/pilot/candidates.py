@@ -67,7 +67,8 @@ class Workbench:
         ledger: the assessment ledger.
         run: public name of this run and start, so that every assessment has scopes of its own.
         book: where evidence is noted.
-        domain: found by an earlier candidate, for those that cannot find one.
+        lends: largest ε whose candidate may lend the domain it found to those that cannot find one.
+        domain: found by an earlier candidate.
     """
 
     data: PilotData
@@ -76,6 +77,7 @@ class Workbench:
     ledger: Ledger
     run: str
     book: EvidenceBook
+    lends: float = 1.0
     domain: Domain | None = None
     sizes: list[NoisedValue] = field(default_factory=list)
 
@@ -109,8 +111,8 @@ class Workbench:
         aggregator = self.aggregator(recipe, self.data.train, recipe.name)
         with measured() as price:
             model = self.learn(recipe, aggregator, recipe.name)
-        if recipe.kind == "private":
-            self.domain = self.domain or model.domain
+        if recipe.kind == "private" and (self.domain is None or recipe.epsilon <= self.lends):
+            self.domain = model.domain
         self._note_size(recipe, aggregator)
         found = self.candidate(recipe.name, recipe.kind, recipe.model, price=price, score=lambda table: model.predict_proba(table)[:, 1])
         guarantee, origin = model.guarantee, model.provenance

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from statistics import NormalDist
 
-from tacit.attacks import exact_interval
+from tacit.attacks import beats
 from tacit.errors import ConfigError
 from tacit.pilot.numbers import decimal, of_hundred, percent, points, tenths
 from tacit.pilot.results import FAIL, PASS, UNSETTLED, Attack, Candidate, GateResult, Group, Measure, Rate
@@ -148,15 +148,8 @@ def _bound(candidate: Candidate) -> GateResult:
 
 
 def _beats(attack: Attack, rate: Rate, *, level: float) -> bool:
-    """Whether the true rate lies above the bound, with an error of at most ``level``.
-
-    Both rates were measured, so both get an exact interval. The bound at the false positive rate's upper end is at most in proportion to the
-    one at ``rate.fpr``, because a trade-off curve is concave (Dong et al. 2022, proposition 2.2).
-    """
-    hits, alarms = round(rate.tpr.value * attack.members), int(rate.fpr * attack.nonmembers)
-    low, _ = exact_interval(hits, attack.members, level=1 - level)
-    _, high = exact_interval(alarms, attack.nonmembers, level=1 - level)
-    return low > min(1.0, (rate.bound or 0.0) * max(1.0, high / rate.fpr))
+    """Whether the attack's true rate lies above the bound, with an error of at most ``level``."""
+    return beats(rate.tpr.value, rate.fpr, rate.bound or 0.0, counts=(attack.members, attack.nonmembers), level=level)
 
 
 def _bound_by_area(candidate: Candidate) -> GateResult:

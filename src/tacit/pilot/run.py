@@ -94,7 +94,7 @@ def run_pilot(data: PilotData, spec: PilotSpec, *, gates: dict[str, float] | Non
     progress = Progress(spec.folder, spec.job(data), fingerprint=lambda key: _fingerprint(data, key), book=book)
     if progress.resumed:
         say(f"going on with run {progress.run}, which was interrupted")
-    bench = Workbench(data, spec.delta, spec.seed, ledger, f"{progress.run}-{secrets.token_hex(2)}", book)
+    bench = Workbench(data, spec.delta, spec.seed, ledger, f"{progress.run}-{secrets.token_hex(2)}", book, spec.federated)
     candidates = tuple(_candidates(bench, spec, progress, say))
     meta = _meta(bench, spec, progress.run)
     policy = book.policy("gates", "the policy file, or Tacit's defaults")
@@ -141,7 +141,7 @@ def _restore(bench: Workbench, found: Stage, before: int) -> None:
     """Bring the bench to where it was after a stage that an earlier start had finished."""
     known: list[NoisedValue] = bench.sizes[:before]
     bench.sizes[:] = [*known, *found.noised]
-    if bench.domain is None and found.domain is not None:
+    if found.domain is not None:
         bench.domain = Domain.from_toml(found.domain)
 
 
@@ -179,7 +179,7 @@ def _threat(data: PilotData) -> Threat:
 
 def _warnings(data: PilotData) -> tuple[str, ...]:
     fixed = (
-        "The attacks look at audit twins trained on a sample of the records: a twin on fewer records leaks at least as much.",
+        "The attacks were run on twins: models made by the same recipe from a sample of the records, which leak at least as much.",
         "The models of a pilot are discarded. What is deployed is trained anew, and charged to the ledger of the data set.",
     )
     if data.source == "simulated SOC":

@@ -19,7 +19,7 @@ import sys
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -87,20 +87,16 @@ class Numeric:
         """The code of every key, uint16 ``[65536]``: ``lookup[keys(values)]`` encodes a column in one gather."""
         import numpy as np
 
-        keys = np.arange(KEYS, dtype=np.uint32)
-        magnitude = (keys & 0x7FFF) << 16
-        with np.errstate(invalid="ignore"):
-            values = magnitude.view(np.float32).astype(np.float64)
-        missing = np.isnan(values)
         low, high = self.lower - self.origin, self.upper - self.origin
         largest = max(abs(low), abs(high))
         smallest = min(self.smallest or min(1.0, largest) * 2.0**-_OCTAVES_BELOW_ONE, largest / 2)
-        cell = _cell(np.minimum(np.nan_to_num(values, posinf=largest), largest), smallest, largest)
-        signed = np.where(keys & 0x8000, -cell, cell)
-        ends = _cell(np.abs(np.array([low, high])), smallest, largest) * np.sign([low, high]).astype(np.int64)
-        signed = np.clip(signed, ends[0], ends[1])
-        kept = np.unique(signed[~missing])
-        return np.where(missing, MISSING, np.searchsorted(kept, signed) + 1).astype(np.uint16)
+        ends = _cell(_parts(np.abs(np.array([low, high]))), smallest, largest) * np.sign([low, high]).astype(np.int64)
+        cell = np.minimum(_cell(_key_parts(), smallest, largest), np.abs(ends).max())
+        signed = np.clip(np.concatenate([cell, -cell]), ends[0], ends[1])
+        present = np.zeros(ends[1] - ends[0] + 1, bool)
+        present[signed[_known()] - ends[0]] = True
+        codes = np.cumsum(present)[signed - ends[0]]
+        return np.where(_known(), codes, MISSING).astype(np.uint16)
 
     @cached_property
     def code_count(self) -> int:
@@ -271,16 +267,44 @@ def keys(values: NDArray[Any], *, origin: float = 0.0) -> NDArray[np.uint16]:
     return np.ascontiguousarray(offsets).view(np.uint16)[1::2] if sys.byteorder == "little" else np.ascontiguousarray(offsets).view(np.uint16)[::2]
 
 
-def _cell(magnitude: NDArray[np.float64], smallest: float, largest: float) -> NDArray[np.int64]:
+Parts: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]"
+"""Magnitudes, their octaves, and where in it they lie (0 to 1)."""
+
+
+def _parts(magnitude: NDArray[np.float64]) -> Parts:
+    import numpy as np
+
+    positive = np.maximum(magnitude, np.finfo(np.float32).tiny)
+    exponent = np.floor(np.log2(positive))
+    exponent -= 2.0**exponent > positive
+    return magnitude, exponent, positive / 2.0**exponent - 1
+
+
+@cache
+def _key_parts() -> Parts:
+    """Of the keys of positive numbers; infinity and what is no number count as 2^128."""
+    import numpy as np
+
+    patterns = np.arange(KEYS // 2, dtype=np.uint32) << 16
+    with np.errstate(invalid="ignore"):
+        values = patterns.view(np.float32).astype(np.float64)
+    return _parts(np.where(values < np.inf, values, 2.0**128))
+
+
+@cache
+def _known() -> NDArray[np.bool_]:
+    """Which keys are those of numbers, infinities included: bool ``[65536]``."""
+    import numpy as np
+
+    return (np.arange(KEYS) & 0x7FFF) <= 0x7F80
+
+
+def _cell(parts: Parts, smallest: float, largest: float) -> NDArray[np.int64]:
     """0 for zero, 1 below ``smallest``, then upwards: 32 cells per octave, 128 in the largest three. Exact on key values."""
     import numpy as np
 
-    tiny = np.finfo(np.float32).tiny
-    exponent = np.floor(np.log2(np.maximum(magnitude, tiny)))
-    exponent -= 2.0**exponent > np.maximum(magnitude, tiny)
-    fraction = np.maximum(magnitude, tiny) / 2.0**exponent - 1
-    top = math.floor(math.log2(largest))
-    fine = exponent > top - _FINE_OCTAVES
+    magnitude, exponent, fraction = parts
+    fine = exponent > math.floor(math.log2(largest)) - _FINE_OCTAVES
     inside = np.where(fine, np.floor(fraction * 128), np.floor(fraction * _COARSE_CELLS) * (128 // _COARSE_CELLS))
     cell = (exponent - math.floor(math.log2(smallest))) * 128 + inside + 2
     return np.where(magnitude == 0, 0, np.where(magnitude < smallest, 1, np.maximum(cell, 1))).astype(np.int64)

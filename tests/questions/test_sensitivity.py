@@ -140,6 +140,28 @@ def test_the_bound_is_reached_by_one_hostile_record() -> None:
     assert abs(int(answer[0])) >= 0.999 * question.bounds(Relation.ADD_REMOVE).l2
 
 
+@pytest.mark.parametrize("step", [-(2**31), -(2**30), -3_000_000, -2_200_000, 2_200_000, 3_000_000, 2**30, 2**31 - 1])
+@pytest.mark.parametrize("label", ["0", "1"])
+def test_no_margin_however_large_makes_a_gradient_longer_than_its_bound(step: int, label: str) -> None:
+    frame = Frame(BINARY, "logistic", binning())
+    whole = Partition((0,), (np.zeros(frame.binning.counts[0], np.uint8),), 1)
+    update = Update(whole, np.array([[step]], np.int64).astype(np.int32))
+    record = {"amount": 1.0, "share": 0.1, "kind": "a", "y": label, "z": 0.0}
+    linear = LinearGradient(BINARY, "logistic", DOMAIN, np.full((1, 6), step, np.int64).astype(np.int32))
+    for question in (CellSums(frame, frame.digest, (whole,), (update, update)), CellSums(frame, frame.digest, (whole, whole), (update,), False), linear):
+        check(question, Source([], grouped=False), Source([[record]], grouped=False), Relation.ADD_REMOVE)
+
+
+def test_a_gradient_is_right_for_margins_up_to_hundreds() -> None:
+    frame = Frame(BINARY, "logistic", binning())
+    whole = Partition((0,), (np.zeros(frame.binning.counts[0], np.uint8),), 1)
+    for margin in (-500.0, -13.0, -11.9, 0.0, 3.3, 12.1, 420.0, 511.0):
+        update = Update(whole, np.array([[round(margin * 4096)]], np.int32))
+        question = CellSums(frame, frame.digest, (whole,), (update,), False)
+        answer = question.evaluate(Source([[{"amount": 1.0, "share": 0.1, "kind": "a", "y": "1", "z": 0.0}]], grouped=False), SessionCache())
+        assert int(answer[0]) / GRID == pytest.approx(1 / (1 + math.exp(-margin)) - 1, abs=1e-3)
+
+
 def test_clipping_is_per_unit_and_not_per_batch() -> None:
     """A thousand units under their clip are not shortened because there are many of them."""
     frame = Frame(BINARY, "logistic", binning())

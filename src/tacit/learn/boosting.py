@@ -115,9 +115,11 @@ def depth_for(size: int, sigma: float) -> int:
 def random_tree(binning: Binning, chances: NDArray[np.float64], *, depth: int, rng: np.random.Generator) -> Partition:
     """A random oblivious tree: some features, drawn with these chances, each split at least once, some again at another place."""
     most = min(depth, int(np.count_nonzero(chances)))
-    features = rng.choice(len(chances), int(rng.integers(min(2, most), most + 1)), replace=False, p=chances)
-    again = rng.choice(features, depth - len(features))
-    levels = [int(feature) for feature in (*features, *again)]
+    # The largest of log(u)/p is drawn with chance p, the next of the rest with theirs, and so on (Efraimidis & Spirakis 2006).
+    with np.errstate(divide="ignore"):
+        order = np.argsort(-np.log(rng.random(len(chances))) / chances)
+    features = order[: int(rng.integers(min(2, most), most + 1))]
+    levels = [*features.tolist(), *features[rng.integers(0, len(features), depth - len(features))].tolist()]
     return Partition.oblivious(levels, [_side(binning, feature, rng) for feature in levels])
 
 

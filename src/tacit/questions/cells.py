@@ -25,7 +25,7 @@ from tacit.questions.losses import (
     LOSSES,
     MOST_PACKED_ROWS,
     logistic_entries,
-    logistic_offsets,
+    logistic_starts,
     logistic_tables,
     packed_logistic_table,
     softmax_terms,
@@ -305,11 +305,11 @@ class _Chunk:
 
     def packed_terms(self) -> NDArray[np.float64]:
         """Gradient and hessian of the logistic loss in one number per row."""
-        return np.take(packed_logistic_table(), self._entries(), out=self.scratch.packed[: len(self.labels)], mode="clip")
+        return np.take(packed_logistic_table(), self._entries(), out=self.scratch.packed[: len(self.margins)], mode="clip")
 
     def _entries(self) -> NDArray[np.intp]:
-        rows = len(self.labels)
-        return logistic_entries(self.margins, self.labels, work=self.scratch.steps[:rows], out=self.scratch.positions[:rows])
+        rows = len(self.margins)
+        return logistic_entries(self.margins, work=self.scratch.steps[:rows], out=self.scratch.positions[:rows])
 
     def unit_groups(self, most: int) -> Iterator[tuple[slice, NDArray[np.int64], int]]:
         """Slices of whole units, at most ``most`` units each, with unit indices from 0."""
@@ -341,7 +341,10 @@ class _Scratch:
 
 @dataclass
 class _State:
-    """What a session remembers of a training: bins, labels, margins, and which model the margins belong to."""
+    """What a session remembers of a training: bins, labels, margins, and which model the margins belong to.
+
+    The margins of the logistic loss have the label in them (`logistic_starts`), and no labels are kept beside them.
+    """
 
     applied: bytes
     bins: BlockStore
@@ -367,14 +370,13 @@ class _State:
 
     def append(self, frame: Frame, bins: Cells, labels: NDArray[np.int32], units: NDArray[np.int64] | None) -> None:
         """Add rows, cut into chunks at unit borders."""
-        stored = logistic_offsets(labels) if frame.loss == "logistic" else labels
-        outputs = frame.target.outputs
+        logistic, outputs = frame.loss == "logistic", frame.target.outputs
         for rows in unit_slices(units, len(labels), CHUNK):
             count = rows.stop - rows.start
             self.bins.append(bins[:, rows])
-            self.labels.append(stored[rows])
+            self.labels.append(labels[:0] if logistic else labels[rows])
             self.units.append(None if units is None else units[rows])
-            self.margins.append(np.zeros(count if outputs == 1 else (count, outputs), np.int32))
+            self.margins.append(logistic_starts(labels[rows]) if logistic else np.zeros(count if outputs == 1 else (count, outputs), np.int32))
             self.placed.append(np.empty(count, np.uint8))
             self.scratch.grow(count)
 

@@ -20,7 +20,7 @@ from tacit.questions.cells import unit_slices
 from tacit.questions.encoding import Target, encode, numbers
 from tacit.questions.losses import (
     logistic_entries,
-    logistic_offsets,
+    logistic_starts,
     logistic_tables,
     softmax_terms,
     squared_length,
@@ -141,9 +141,8 @@ class LinearGradient:
         flat = np.ascontiguousarray(margins[:, 0])
         if self.loss == "squared":
             return squared_terms(flat, labels)[0][:, None]
-        out = np.empty(len(flat), np.intp)
-        entries = logistic_entries(flat, logistic_offsets(labels), work=np.empty(len(flat), np.int32), out=out)
-        return logistic_tables()[0][entries][:, None]
+        entries = logistic_entries(flat + logistic_starts(labels), work=np.empty(len(flat), np.int32), out=np.empty(len(flat), np.intp))
+        return logistic_tables()[0].take(entries, mode="clip")[:, None]
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain form."""

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from tacit.errors import UsageError
 from tacit.questions.base import GRID
@@ -26,7 +27,7 @@ HESSIAN_SCALE = {"logistic": 3.3, "softmax": 1.99, "squared": 0.5}
 """c: how many grid steps of hessian there are to a grid step of gradient."""
 
 _SHIFT = 5
-_HALF = 12 * MARGIN_UNIT >> _SHIFT
+_HALF = 512 * MARGIN_UNIT >> _SHIFT  # far beyond any margin that is learned: so no entry has to be clamped in the hot loop
 _TABLE = 2 * _HALF + 1
 _SAFETY = 1 - 1e-12
 _PACK = 27
@@ -46,7 +47,7 @@ def squared_length(loss: str, *, hessian: bool) -> float:
 
 @cache
 def logistic_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gradient and scaled hessian for every margin step and label: float64 ``[2 * 3073]`` of whole numbers, label 0 first.
+    """Gradient and scaled hessian for every margin up to 512 and label: float64 ``[2 * 131073]`` of whole numbers, label 0 first.
 
     Entries are rounded to the nearest step where the pair stays within the grid, and towards zero where it would not.
 
@@ -54,7 +55,7 @@ def logistic_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         UsageError: if an entry were longer than the grid, which would void every bound.
     """
     margins = (np.arange(_TABLE) - _HALF) * (2.0**_SHIFT / MARGIN_UNIT)
-    p = 1 / (1 + np.exp(-margins))
+    p = expit(margins)
     gradient = np.concatenate([p, p - 1]) * GRID
     hessian = np.tile(HESSIAN_SCALE["logistic"] * p * (1 - p) * GRID, 2)
     long = np.rint(gradient) ** 2 + np.rint(hessian) ** 2 > GRID * GRID
@@ -84,19 +85,17 @@ def unpack_sums(sums: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
     return whole - (hessian << _PACK), hessian
 
 
-def logistic_offsets(labels: Labels) -> NDArray[np.int32]:
-    """What to add to a margin step to find its table entry: int32 ``[rows]``."""
-    return (labels * _TABLE + _HALF).astype(np.int32)
+def logistic_starts(labels: Labels) -> Margins:
+    """Margin zero of every row, int32 ``[rows]``, moved to where the row's label has its entries: so that a margin leads to its entry by one shift."""
+    return ((labels * _TABLE + _HALF) << _SHIFT).astype(np.int32)
 
 
-def logistic_entries(
-    margins: Margins, offsets: NDArray[np.int32], *, work: NDArray[np.int32], out: NDArray[np.intp]
-) -> NDArray[np.intp]:
-    """Table positions for margins int32 ``[rows]``, written to ``out``; ``work`` is overwritten."""
-    np.right_shift(margins, _SHIFT, out=work)
-    np.minimum(work, _HALF, out=work)
-    np.maximum(work, -_HALF, out=work)
-    np.add(work, offsets, out=work)
+def logistic_entries(moved: Margins, *, work: NDArray[np.int32], out: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Table positions for margins that began at `logistic_starts`, written to ``out``; ``work`` is overwritten.
+
+    Margins beyond 512 lead to some other entry, or are clipped to the table by whoever gathers: wrong for learning, within the bound all the same.
+    """
+    np.right_shift(moved, _SHIFT, out=work)
     out[:] = work
     return out
 

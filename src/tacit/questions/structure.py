@@ -136,12 +136,7 @@ class Partition:
     @cached_property
     def _thresholds(self) -> tuple[int | None, ...]:
         """Per level the bin from which on the addend is 2^level, where the level is such a step."""
-        found: list[int | None] = []
-        for level, table in enumerate(self.tables):
-            step = int(np.searchsorted(table, 1))
-            is_step = not table[:step].any() and bool((table[step:] == 1 << level).all())
-            found.append(step if is_step and step < 256 else None)
-        return tuple(found)
+        return tuple(_step(table, 1 << level) for level, table in enumerate(self.tables))
 
     def cells(self, bins: Cells, out: Cells | None = None, work: Cells | None = None) -> Cells:
         """The cell of every record: uint8 ``[rows]`` from bins uint8 ``[features, rows]``."""
@@ -168,7 +163,7 @@ class Partition:
     @cached_property
     def _is_tree(self) -> bool:
         """Whether level k adds 0 or 2^k: then cells are built by doubling, the last level first."""
-        return all(bool(((table == 0) | (table == 1 << level)).all()) for level, table in enumerate(self.tables))
+        return all(not (table & ~np.uint8(1 << level)).any() for level, table in enumerate(self.tables))
 
     @cached_property
     def _sides(self) -> tuple[Table, ...]:
@@ -192,3 +187,9 @@ class Partition:
         return cls(tuple(int(f) for f in data["features"]), tuple(unpack(t, "uint8") for t in data["tables"]), int(data["size"]))
 
 
+def _step(table: Table, height: int) -> int | None:
+    """Where a table rises from zero to ``height`` and stays there; ``None`` if it does anything else."""
+    places = np.flatnonzero(table[1:] != table[:-1])
+    if len(places) != 1 or table[0] != 0 or table[-1] != height:
+        return None
+    return int(places[0]) + 1

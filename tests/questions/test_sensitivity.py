@@ -148,7 +148,8 @@ def test_no_margin_however_large_makes_a_gradient_longer_than_its_bound(step: in
     update = Update(whole, np.array([[step]], np.int64).astype(np.int32))
     record = {"amount": 1.0, "share": 0.1, "kind": "a", "y": label, "z": 0.0}
     linear = LinearGradient(BINARY, "logistic", DOMAIN, np.full((1, 6), step, np.int64).astype(np.int32))
-    for question in (CellSums(frame, frame.digest, (whole,), (update, update)), CellSums(frame, frame.digest, (whole, whole), (update,), False), linear):
+    twice = CellSums(frame, frame.digest, (whole,), (update, update))
+    for question in (twice, CellSums(frame, frame.digest, (whole, whole), (update,), False), linear):
         check(question, Source([], grouped=False), Source([[record]], grouped=False), Relation.ADD_REMOVE)
 
 

@@ -86,7 +86,7 @@ def unpack_sums(sums: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def logistic_starts(labels: Labels) -> Margins:
-    """Margin zero of every row, int32 ``[rows]``, moved to where the row's label has its entries: so that a margin leads to its entry by one shift."""
+    """Margin zero of every row, int32 ``[rows]``, moved to where its label has its entries: a margin then leads to its entry by one shift."""
     return ((labels * _TABLE + _HALF) << _SHIFT).astype(np.int32)
 
 

@@ -19,7 +19,7 @@ from tacit.guard import Books, Curator, Guard, Limits, MemoryBooks, Policy, Reco
 from tacit.learn.boosting import PASSES, TREES, BoostingShape
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
 from tacit.learn.inputs import InvalidInput, is_named, labels_of, matrix_of, table_from, units_of
-from tacit.learn.regression import fit_linear
+from tacit.learn.regression import ITERATIONS, fit_linear
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
 from tacit.models import AdditiveModel, LinearModel
 from tacit.randomness import SecureRandom
@@ -270,9 +270,9 @@ class BoostedTreesRegressor(_PrivateRegressor):
 
 
 class AdditiveClassifier(_PrivateClassifier):
-    """A private additive model over feature bins (and, if asked, random trees), fitted all at once by full-batch noisy gradients.
+    """A private additive model over feature bins (and, if asked, random trees), fitted all at once by noisy Newton steps.
 
-    Its shape functions are read feature by feature. Arguments as in `BoostedTreesClassifier`; ``iterations`` gradient steps.
+    Its shape functions are read feature by feature. Arguments as in `BoostedTreesClassifier`; ``iterations`` steps.
     """
 
     def __init__(
@@ -307,7 +307,7 @@ class LinearClassifier(_PrivateClassifier):
 
     def __init__(
         self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
-        relation: str = "add/remove", rows_per_unit: int = 10, iterations: int = 40, ledger: Books | None = None, total: Budget | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, iterations: int = ITERATIONS, ledger: Books | None = None, total: Budget | None = None,
         test_seed: int | None = None,
     ) -> None:
         self.budget, self.domain, self.classes, self.relation, self.rows_per_unit = budget, domain, classes, relation, rows_per_unit

@@ -139,18 +139,24 @@ def labels_of(estimator: Any, y: Any, rows: int, *, classify: bool) -> tuple[NDA
     Raises:
         InvalidInput: if they are not one column of ``rows`` values, if one is missing, or are no classes although ``classify``.
     """
+    plain = np.asarray(y) if isinstance(y, np.ndarray) or hasattr(y, "isna") else y
+    if _lacks_some(plain) or (hasattr(y, "isna") and bool(np.asarray(y.isna()).any())):
+        raise InvalidInput("Expected a label in every row; at least one of y is missing. Leave those rows out, or name them a class.")
     with _without_values():
-        labels = validate_data(estimator, X="no_validation", y=y, multi_output=False)
+        labels = validate_data(estimator, X="no_validation", y=plain, multi_output=False)
         check_consistent_length(range(rows), labels)
     boxed = labels.dtype == object
     if boxed:
-        values = labels.tolist()
-        if any(value is None or type(value).__name__ in ("NAType", "NaTType") for value in values):
-            raise InvalidInput("Expected a label in every row; at least one of y is missing. Leave those rows out, or name them a class.")
-        labels = np.array(values)
+        labels = np.array(labels.tolist())
     if labels.ndim != 1 or labels.dtype.kind not in "biufU":
         raise InvalidInput(f"Expected labels that are numbers, truth values or text; got {labels.dtype}. Convert y first.")
     if classify:
         with _without_values():
             check_classification_targets(labels)
     return labels, LabelType(labels.dtype, boxed)
+
+
+def _lacks_some(labels: Any) -> bool:
+    """Whether an array of objects holds something that says «missing» and is no number."""
+    values = labels.ravel().tolist() if isinstance(labels, np.ndarray) and labels.dtype == object else []
+    return any(value is None or type(value).__name__ in ("NAType", "NaTType") for value in values)

@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.domain import Category, Domain
-from tacit.guard import Aggregator, Plan
+from tacit.errors import UsageError
+from tacit.guard import Aggregator, Plan, skellam_variance
 from tacit.learn.discovery import MOST_VALUES
 from tacit.learn.driver import Steps
-from tacit.learn.spending import Outlay, preparation, unit_clip, with_rest
+from tacit.learn.spending import Outlay, planned, preparation, unit_clip, with_rest
 from tacit.learn.training import LearnSpec, Preparation, most_outputs, open_and_run, provenance_of
 from tacit.models import LinearModel
 from tacit.questions import GRID, LinearGradient, Moments, Target
 from tacit.questions.linear import DESIGN_UNIT, design_names
 from tacit.questions.losses import MARGIN_UNIT, squared_length
+from tacit.randomness.skellam import MAX_VARIANCE
 
-RATE = 4.0
-_MOMENTUM = 0.9
+ITERATIONS = 80
+RATE, MOMENTUM, RIDGE, UPHILL = 4.0, 0.95, 20.0, 2.0
 _RIDGE = 0.05
 _MOST_FOUND = 4_000
 
@@ -29,20 +31,31 @@ _MOST_FOUND = 4_000
 class Descent:
     """Gradient descent with momentum from zero; the second half of the iterates is averaged.
 
+    Where the noise is known, weights are held near zero as for a Gaussian prior, so that few records give small weights; and momentum that
+    visibly points uphill is dropped (O'Donoghue & Candès 2015), so that the intercept of a rare class does not shoot past it.
+
     Args:
-        shape: of the weights.
+        shape: of the weights; rows move independently of each other.
         columns: features of the design, which the rate falls with.
         iterations: steps there will be.
+        noise: standard deviation of a coordinate of one gradient of the mean loss, one for all rows or ``[rows, 1]``; ``None`` if not known.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, columns: int, iterations: int) -> None:
+    def __init__(self, shape: tuple[int, ...], *, columns: int, iterations: int, noise: NDArray[np.float64] | float | None = None) -> None:
         self.weights, self._speed, self._tail = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        self._rate, self._half, self._iterations, self._step = RATE / (1 + columns), iterations // 2, iterations, 0
+        self._half, self._iterations, self._step, self._noise = iterations // 2, iterations, 0, noise
+        self._ridge = 0.0 if noise is None else RIDGE * np.square(noise) / iterations
+        self._rate = 1 / ((1 + columns) / RATE + self._ridge)
 
     def move(self, gradient: NDArray[np.float64]) -> None:
         """Take one step against the gradient of the mean loss."""
         self._step += 1
-        self._speed = _MOMENTUM * self._speed - self._rate * gradient
+        gradient = gradient + self._ridge * self.weights
+        if self._noise is not None:
+            uphill = (gradient * self._speed).sum(axis=1, keepdims=True)
+            sure = UPHILL * self._noise * np.sqrt(np.square(self._speed).sum(axis=1, keepdims=True))
+            self._speed = np.where(uphill > sure, 0.0, self._speed)
+        self._speed = MOMENTUM * self._speed - self._rate * gradient
         self.weights = self.weights + self._speed
         self._tail += self.weights * (self._step > self._half)
 
@@ -61,13 +74,14 @@ class Logistic:
     domain: Domain
     size: int
     iterations: int
+    sigma: float
     clip: int | None = None
     first_step: int = 0
 
     def steps(self) -> Steps[NDArray[np.float64]]:
         """The conversation; returns weights ``[outputs, width]``."""
         shape = (self.target.outputs, len(design_names(self.domain)))
-        descent = Descent(shape, columns=len(self.domain.columns), iterations=self.iterations)
+        descent = Descent(shape, columns=len(self.domain.columns), iterations=self.iterations, noise=self.sigma / max(self.size, 1))
         for step in range(self.iterations):
             units = np.rint(descent.weights * MARGIN_UNIT).astype(np.int32)
             question = LinearGradient(self.target, self.loss, self.domain, units, self.clip)
@@ -111,8 +125,12 @@ class Ridge:
         return np.asarray(sums * np.maximum(0.0, 1 - 2 * self.sigma**2 / np.maximum(sums**2, 1e-12)))
 
 
-def fit_linear(spec: LearnSpec, aggregator: Aggregator, *, iterations: int = 40) -> LinearModel:
-    """Fit logistic regression to classes, ridge regression to a number."""
+def fit_linear(spec: LearnSpec, aggregator: Aggregator, *, iterations: int = ITERATIONS) -> LinearModel:
+    """Fit logistic regression to classes, ridge regression to a number.
+
+    Raises:
+        UsageError: if several sites would have to share more noise than integers can hold; nothing is charged then.
+    """
     outputs = most_outputs(spec)
     numbers = spec.target.task == "predict"
     width = _width(spec)
@@ -120,17 +138,37 @@ def fit_linear(spec: LearnSpec, aggregator: Aggregator, *, iterations: int = 40)
     steps = with_rest(preparation(undeclared=len(spec.asked), binned=0), learning[0], repeats=learning[1], cells=learning[2])
 
     def learn(target: Target, domain: Domain, size: int, *, plan: Plan, first: int) -> Steps[NDArray[np.float64]]:
-        columns = 1 + len(domain.columns)
-        if numbers:
-            length = float(columns + 1) * GRID
-            question = Moments(domain, 2, target, unit_clip(aggregator, length))
-            sigma = plan.step(first).noise_multiplier * question.bounds(plan.relation).l2 / GRID
+        question = _question(target, domain, aggregator)
+        sigma = plan.step(first).noise_multiplier * question.bounds(plan.relation).l2 / GRID
+        if isinstance(question, Moments):
             return Ridge(target, domain, size, sigma, question.clip, first).steps()
-        loss = "softmax" if target.outputs > 1 else "logistic"
-        clip = unit_clip(aggregator, GRID * DESIGN_UNIT * math.sqrt(squared_length(loss, hessian=False) * columns))
-        return Logistic(target, loss, domain, size, iterations, clip, first).steps()
+        return Logistic(target, question.loss, domain, size, iterations, sigma / DESIGN_UNIT, question.clip, first).steps()
 
+    _require_room(spec, aggregator, steps)
     return _run_linear(spec, aggregator, steps, learn)
+
+
+def _question(target: Target, domain: Domain, aggregator: Aggregator) -> Moments | LinearGradient:
+    """What is asked about this target and these columns, at weights zero."""
+    columns = 1 + len(domain.columns)
+    if target.bounds:
+        return Moments(domain, 2, target, unit_clip(aggregator, float(columns + 1) * GRID))
+    loss = "softmax" if target.outputs > 1 else "logistic"
+    clip = unit_clip(aggregator, GRID * DESIGN_UNIT * math.sqrt(squared_length(loss, hessian=False) * columns))
+    return LinearGradient(target, loss, domain, np.zeros((target.outputs, len(design_names(domain))), np.int32), clip)
+
+
+def _require_room(spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay]) -> None:
+    target = spec.target.declared()
+    if aggregator.mechanism == "gaussian" or spec.asked or spec.domain is None or target is None:
+        return
+    plan = planned(outlays, budget=spec.budget, aggregator=aggregator, purpose=spec.purpose, run="a check that is not charged")
+    bounds = _question(target, spec.domain.select(spec.features), aggregator).bounds(plan.relation)
+    if skellam_variance(plan.steps[-1].noise_multiplier * bounds.l2) > MAX_VARIANCE:
+        raise UsageError(
+            f"Expected noise that several sites can share; a linear model of {len(spec.features)} columns at epsilon={spec.budget.epsilon:g} needs "
+            "more. Fit boosted or additive trees, raise the budget, or use one curator."
+        )
 
 
 Learn = Callable[..., Steps[NDArray[np.float64]]]

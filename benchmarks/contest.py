@@ -53,7 +53,7 @@ TACIT = Contestant("tacit", "Tacit DetectionClassifier", "benchmarks.ours", None
 PEERS = (
     Contestant("dp_ebm", "DP-EBM (interpret-core)", "benchmarks.peers.boosting", BOOSTING),
     Contestant("dp_ebm_log", "DP-EBM, logarithmic scaling", "benchmarks.peers.boosting", BOOSTING),
-    Contestant("opacus_mlp", "Opacus MLP-64", "benchmarks.peers.opacus", OPACUS, seeds=SEEDS[:2]),
+    Contestant("opacus_mlp", "Opacus MLP-64", "benchmarks.peers.opacus", OPACUS),
     Contestant("diffprivlib_lr", "diffprivlib LR (pure ε)", "benchmarks.peers.diffprivlib", DIFFPRIVLIB),
     Contestant("diffprivlib_gnb", "diffprivlib GNB (pure ε)", "benchmarks.peers.diffprivlib", DIFFPRIVLIB),
     Contestant("xgboost", "XGBoost, no privacy", "benchmarks.peers.boosting", BOOSTING, epsilons=(None,)),

@@ -92,7 +92,9 @@ def _adult(seed: int) -> Split:
     table = table.with_columns(pl.col(texts).str.strip_chars())
     y = (table["Salary"] == ">50K").to_numpy().astype(np.int64)
     columns = columns_of("adult")
-    return _split(table.select(column["name"] for column in columns), y, columns, share=0.25, seed=seed)
+    # Blanks before the numbers make text of them; peers get arrays of numbers, so nobody else has to parse them either.
+    typed = [pl.col(c["name"]).cast(pl.Float32 if c["type"] == "number" else pl.String) for c in columns]
+    return _split(table.select(typed), y, columns, share=0.25, seed=seed)
 
 
 def _nsl(name: str) -> tuple[pl.DataFrame, NDArray[np.int64]]:

@@ -1,0 +1,10 @@
+"""All rows, by name, in the order in which they are run."""
+
+from __future__ import annotations
+
+from benchmarks.result import Row
+from benchmarks.rows import shadows, simulator, trees, utility
+
+ROWS: dict[str, Row] = {row.name: row for row in (*utility.ROWS, *trees.ROWS, *shadows.ROWS, *simulator.ROWS)}
+
+__all__ = ["ROWS"]

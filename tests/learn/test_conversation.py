@@ -99,6 +99,17 @@ def test_the_noised_count_is_what_a_learner_takes_for_the_number_of_units(name: 
     assert not same(models[0], models[2])
 
 
+def test_sums_are_divided_by_the_noised_count(easy_records: Records, spec: Make, in_memory: Make, replay: Make) -> None:
+    """Twice the sums over twice the count are the same gradients; the same sums over twice the count are half as steep."""
+    wanted = spec("two classes", budget=Budget(8.0, 1e-4))
+    first = in_memory.of(easy_records(8000), count=8000)
+    weights = tacit.learn.fit_linear(wanted, first, iterations=3).weights
+    both = tacit.learn.fit_linear(wanted, replay((), 16_000, answers=[2 * answer for answer in first.answered]), iterations=3).weights
+    count = tacit.learn.fit_linear(wanted, replay((), 16_000, answers=first.answered), iterations=3).weights
+    np.testing.assert_allclose(both, weights, rtol=0.02)
+    np.testing.assert_allclose(count, weights / 2, rtol=0.02)
+
+
 @pytest.mark.parametrize("size", [0, 1])
 def test_a_count_of_nobody_is_survived(size: int, task: str, learner: Make, easy_records: Records, spec: Make, in_memory: Make) -> None:
     """Noise can make the count anything, and a learner has to end with a model or say why it cannot."""

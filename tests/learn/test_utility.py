@@ -218,8 +218,8 @@ def test_one_feature_is_enough(kind: Build, train: Data) -> None:
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_twenty_rows_give_a_model_that_knows_little_and_does_not_boast(kind: Build, train: Data, fresh: Data) -> None:
-    found = classifier(kind, Budget(1.0, 1e-5)).fit(train.X[:20], train.label[:20]).predict_proba(fresh.X)
-    assert log_loss(fresh.label, found) < 5  # usual: 0.7 to 1.3; sure of noise, it would be above 10
+    fits = [classifier(kind, Budget(1.0, 1e-5)).fit(train.X[:20], train.label[:20]) for _ in range(6)]
+    assert np.mean([log_loss(fresh.label, fitted.predict_proba(fresh.X)) for fitted in fits]) < 3  # usual: 0.7 to 1; if sure of noise, 10
 
 
 @pytest.mark.parametrize("kind", REGRESSORS)

@@ -345,6 +345,14 @@ def test_a_full_disk_leaves_what_was_there(saved: Path) -> None:
     assert [item.name for item in saved.parent.iterdir()] == [saved.name]
 
 
+def test_who_reads_while_a_model_is_replaced_reads_a_whole_one(saved: Path, build_linear: Build, key: SigningKey) -> None:
+    before = saved.read_bytes()
+    with saved.open("rb") as reader:
+        start = reader.read(100)
+        save(build_linear("number"), saved, key)
+        assert start + reader.read() == before
+
+
 def test_a_model_that_is_there_is_replaced(saved: Path, build_linear: Build, key: SigningKey) -> None:
     save(build_linear("number"), saved, key)
     assert isinstance(load(saved), LinearModel)

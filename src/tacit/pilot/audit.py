@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +45,12 @@ from tacit.questions.linear import DESIGN_UNIT, design
 
 PLANTED_RECORDS = 1_200
 MOST_ROWS = 60_000
-Margins = NDArray[np.float64]
+ENOUGH = 2_200
+"""Units to guess about, so that one false alarm in a hundred can be told; where there are fewer, several twins are attacked."""
+MOST_TWINS = 8
+Margins: TypeAlias = NDArray[np.float64]
+Found: TypeAlias = "tuple[Margins, Margins, Guarantee | None]"
+"""Confidences of a twin ``[units]`` and of its shadows ``[units, shadows]``, and what the twin promises."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +77,9 @@ class Trial:
         """The records of some units."""
         return chosen if self.owner is None else chosen[self.owner]
 
-    def judge(self, target: Margins, shadows: Margins, guarantee: Guarantee | None) -> tuple[tuple[AttackResult, ...], AttackResult]:
-        """Both attacks per unit, and the same attack with membership drawn anew."""
-        mine, others = by_unit(confidence(target, self.labels), self.owner), by_unit(confidence(shadows, self.labels), self.owner)
-        results = attack_membership(mine, others, self.membership, is_member=self.member, guarantee=guarantee)
-        random = self.rng.random(len(self.member)) < 0.5
-        null = evaluate("null", lira(mine, others, self.membership), random, shadows=self.membership.shape[1])
-        return results, null
+    def confidences(self, target: Margins, shadows: Margins) -> tuple[Margins, Margins]:
+        """Of the twin ``[units]`` and of all shadows ``[units, shadows]``."""
+        return by_unit(confidence(target, self.labels), self.owner), by_unit(confidence(shadows, self.labels), self.owner)
 
 
 @dataclass
@@ -106,10 +108,13 @@ class Audit:
 
     def attacked(self, candidate: Candidate, recipe: Recipe | None, planted: Control) -> Candidate:
         """The candidate with what the attacks reached; ``recipe`` is ``None`` for the baseline."""
-        trial = self._trial(candidate.name)
-        results, null = self._baseline(trial) if recipe is None else self._private(trial, recipe)
-        count = len(trial.member)
-        how = f"{self.shadows} shadow models, twin trained on half of {count:,} {self.bench.data.words.records}"
+        trials = [self._trial(candidate.name, 0)]
+        count = len(trials[0].member)
+        trials += [self._trial(candidate.name, number) for number in range(1, min(MOST_TWINS, math.ceil(ENOUGH / count)))]
+        found = [self._baseline(trial) if recipe is None else self._private(trial, recipe) for trial in trials]
+        results, null = _judged(trials, found)
+        twins = "a twin" if len(trials) == 1 else f"each of {len(trials)} twins"
+        how = f"{self.shadows} shadow models, {twins} trained on half of {count:,} {self.bench.data.words.records}"
         ref = self.bench.book.measured(f"attack on «{candidate.name}»", how)
         return replace(candidate, attacks=attack_rows(results, ref=ref, null=null, planted=planted))
 
@@ -117,8 +122,8 @@ class Audit:
         both = pa.concat_tables([self.bench.data.train, self.bench.data.test], promote_options="permissive")
         return both.take(np.sort(rng.choice(both.num_rows, min(MOST_ROWS, both.num_rows), replace=False)))
 
-    def _trial(self, name: str) -> Trial:
-        data, rng = self.bench.data, np.random.default_rng([self.bench.seed, *name.encode()])
+    def _trial(self, name: str, number: int) -> Trial:
+        data, rng = self.bench.data, np.random.default_rng([self.bench.seed, number, *name.encode()])
         records = data.records(pa.concat_tables([data.train, data.test], promote_options="permissive"))
         owner = records.unit_index()
         keep = rng.permutation(int(owner.max()) + 1)[: self.units]
@@ -132,7 +137,7 @@ class Audit:
             paired_membership(count, self.shadows, rng=rng), rng,
         )
 
-    def _baseline(self, trial: Trial) -> tuple[tuple[AttackResult, ...], AttackResult]:
+    def _baseline(self, trial: Trial) -> Found:
         matrix = self.bench.matrix(trial.table)
 
         def train(mask: NDArray[np.bool_]) -> Callable[[], Margins]:
@@ -140,15 +145,24 @@ class Audit:
             score = boosting(matrix[rows], trial.labels[rows])
             return lambda: log_odds(score(matrix))
 
-        return trial.judge(train(trial.member)(), sequential_shadows(train, trial.membership), None)
+        return *trial.confidences(train(trial.member)(), sequential_shadows(train, trial.membership)), None
 
-    def _private(self, trial: Trial, recipe: Recipe) -> tuple[tuple[AttackResult, ...], AttackResult]:
+    def _private(self, trial: Trial, recipe: Recipe) -> Found:
         bench = self.bench
         members = trial.table.filter(pa.array(trial.rows(trial.member)))
         aggregator = bench.aggregator(recipe, members, f"twin of {recipe.name} {secrets.token_hex(4)}")
         twin = bench.learn(recipe, aggregator, f"twin of {recipe.name}")
         shadows = _shadows(twin, trial, aggregator)
-        return trial.judge(twin.margins(trial.table)[:, 0], shadows, twin.guarantee)
+        return *trial.confidences(twin.margins(trial.table)[:, 0], shadows), twin.guarantee
+
+
+def _judged(trials: Sequence[Trial], found: Sequence[Found]) -> tuple[tuple[AttackResult, ...], AttackResult]:
+    """Both attacks over the units of all trials, and the same attack with membership drawn anew."""
+    target, shadows = (np.concatenate([part[i] for part in found]) for i in range(2))
+    membership, member = np.concatenate([trial.membership for trial in trials]), np.concatenate([trial.member for trial in trials])
+    results = attack_membership(target, shadows, membership, is_member=member, guarantee=found[0][2])
+    random = trials[0].rng.random(len(member)) < 0.5
+    return results, evaluate("null", lira(target, shadows, membership), random, shadows=membership.shape[1])
 
 
 def _learning_step(aggregator: Curator | LocalFederation) -> PlanStep:

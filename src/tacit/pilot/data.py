@@ -20,6 +20,10 @@ ALERT_SHARE = 0.02
 HELD_OUT = 0.3
 SOC_ALERTS = 80
 TARGET = "(target)"
+_NUCLEI = {  # public ranges of what is measured on cell nuclei, in the units of the images: no nucleus is larger or rougher than that
+    "radius": 50.0, "texture": 60.0, "perimeter": 350.0, "area": 5_000.0, "smoothness": 0.5, "compactness": 2.0, "concavity": 2.0,
+    "concave_points": 0.5, "symmetry": 1.0, "fractal_dimension": 0.5,
+}
 _PLURALS = {"record": "records", "row": "rows", "patient": "patients"}
 
 
@@ -100,7 +104,15 @@ def hospital(seed: int) -> PilotData:
     columns: dict[str, Any] = {name.replace(" ", "_"): bunch.data[:, i] for i, name in enumerate(bunch.feature_names)}
     table = pa.table({**columns, TARGET: 1 - bunch.target})
     spec = TableSpec("", TARGET, unit=PrivacyUnit("patient"), words=Words("malignant finding", "malignant findings", "patient", "patients"))
-    return replace(_split(table, np.arange(table.num_rows), spec, seed=seed), name="hospital", source="hospital")
+    domain = Domain(tuple((name, _nucleus(name)) for name in columns if name != TARGET))
+    return replace(_split(table, np.arange(table.num_rows), spec, seed=seed), name="hospital", source="hospital", domain=domain)
+
+
+def _nucleus(column: str) -> Numeric:
+    """The public range of one column; standard errors are told apart on a finer scale."""
+    quantity = column.removeprefix("mean_").removeprefix("worst_").removesuffix("_error")
+    upper = _NUCLEI[quantity] / (10.0 if column.endswith("_error") else 1.0)
+    return Numeric(0.0, upper, upper / 1_000)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from tacit import __version__
 from tacit.domain import Domain
@@ -95,7 +96,8 @@ def run_pilot(data: PilotData, spec: PilotSpec, *, gates: dict[str, float] | Non
     if progress.resumed:
         say(f"going on with run {progress.run}, which was interrupted")
     bench = Workbench(data, spec.delta, spec.seed, ledger, f"{progress.run}-{secrets.token_hex(2)}", book, spec.federated)
-    candidates = tuple(_candidates(bench, spec, progress, say))
+    with threadpool_limits(1):  # costs are compared in processor seconds, and threads that wait by spinning would be counted, too
+        candidates = tuple(_candidates(bench, spec, progress, say))
     meta = _meta(bench, spec, progress.run)
     policy = book.policy("gates", "the policy file, or Tacit's defaults")
     chosen = Gates(ref=policy) if gates is None else Gates.from_mapping(gates, ref=policy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from tacit.domain import Domain, Numeric
 from tacit.errors import DataError, UsageError
 from tacit.guarantee import Relation
 from tacit.questions.base import GRID, Batch, Bounds, RecordSource, SessionCache, Sums, clip_to
+from tacit.questions.blocks import BlockStore
 from tacit.questions.cells import unit_slices
 from tacit.questions.encoding import Target, encode, numbers
 from tacit.questions.losses import (
@@ -116,22 +117,21 @@ class LinearGradient:
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[outputs * width]``."""
+        slot = f"linear:{self.domain.digest}:{sorted(self.target.to_dict().items())}"
+        if slot not in cache.slots:
+            cache.slots[slot] = _Designed.of(records, self.domain, self.target)
         total = np.zeros(self.size, np.int64)
-        for batch in records.batches((*self.domain.names, self.target.column)):
-            for rows in unit_slices(batch.units, batch.rows, _ROWS):
-                total += self._rows(_slice(batch, rows))
+        for matrix, labels, units in cache.slots[slot].chunks():
+            total += self._rows(matrix.astype(np.float64), labels, units)
         return total
 
-    def _rows(self, batch: Batch) -> Sums:
-        labels = self.target.labels(batch.columns[self.target.column])
-        known = np.flatnonzero(self.target.known(labels))
-        matrix = design(batch.columns, batch.rows, self.domain)[known].astype(np.float64)
-        gradient = self._gradient(matrix, labels[known])
+    def _rows(self, matrix: NDArray[np.float64], labels: NDArray[np.int32], units: NDArray[np.int64] | None) -> Sums:
+        gradient = self._gradient(matrix, labels)
         if self.clip is None:
-            _require_rows_are_units(batch)
+            _require_rows_are_units(units)
             return np.asarray(gradient.T @ matrix, np.int64).ravel()
-        units = np.arange(len(known)) if batch.units is None else batch.units[known]
-        return _clipped_units((gradient[:, :, None] * matrix[:, None, :]).reshape(len(known), self.size), units, self.clip)
+        owner = np.arange(len(labels)) if units is None else units
+        return _clipped_units((gradient[:, :, None] * matrix[:, None, :]).reshape(len(labels), self.size), owner, self.clip)
 
     def _gradient(self, matrix: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.float64]:
         """Whole numbers ``[rows, outputs]``: products and sums stay below 2^53, so float64 is exact."""
@@ -157,6 +157,35 @@ class LinearGradient:
         target = Target.from_dict(data["target"])
         weights = unpack(data["weights"], "int32").reshape(target.outputs, -1)
         return cls(target, str(data["loss"]), Domain.from_dict(data["domain"]), weights, data["clip"])
+
+
+@dataclass
+class _Designed:
+    """What a session remembers of a linear training: the records with usable labels, as rows of the design."""
+
+    width: int
+    blocks: BlockStore
+    labels: list[NDArray[np.int32]]
+    units: list[NDArray[np.int64] | None]
+
+    @classmethod
+    def of(cls, records: RecordSource, domain: Domain, target: Target) -> _Designed:
+        """Read the records once."""
+        made = cls(len(design_names(domain)), BlockStore(), [], [])
+        for batch in records.batches((*domain.names, target.column)):
+            for rows in unit_slices(batch.units, batch.rows, _ROWS):
+                part = _slice(batch, rows)
+                labels = target.labels(part.columns[target.column])
+                known = np.flatnonzero(target.known(labels))
+                made.blocks.append(design(part.columns, part.rows, domain)[known].view(np.uint8))
+                made.labels.append(labels[known])
+                made.units.append(None if part.units is None else part.units[known])
+        return made
+
+    def chunks(self) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int64] | None]]:
+        """Some rows at a time: the design, labels and units."""
+        for block, labels, units in zip(self.blocks, self.labels, self.units, strict=True):
+            yield block.view(np.int16).reshape(-1, self.width), labels, units
 
 
 @dataclass(frozen=True)
@@ -220,7 +249,7 @@ class Moments:
             units = None if units is None else units[known]
         vectors = self._vectors(matrix)
         if self.clip is None:
-            _require_rows_are_units(batch)
+            _require_rows_are_units(batch.units)
             return np.asarray(vectors.sum(axis=0), np.int64)
         return _clipped_units(vectors.astype(np.float64), np.arange(len(vectors)) if units is None else units, self.clip)
 
@@ -243,8 +272,8 @@ class Moments:
         return cls(Domain.from_dict(data["domain"]), int(data["order"]), target, data["clip"])
 
 
-def _require_rows_are_units(batch: Batch) -> None:
-    if batch.units is not None:
+def _require_rows_are_units(units: NDArray[np.int64] | None) -> None:
+    if units is not None:
         raise UsageError("Expected a clip for records whose unit has several rows; pass clip, or use one row per unit.")
 
 

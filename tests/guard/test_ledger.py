@@ -242,6 +242,25 @@ def test_a_digest_that_was_computed_anew_does_not_help_without_the_key(pattern: 
     assert located(path, key) == 7
 
 
+def test_entries_of_two_histories_do_not_fit_together(pattern: Path, key: SigningKey, tmp_path: Path) -> None:
+    """Both histories are rightly signed and numbered; only the chain tells that the last entry follows another one."""
+    histories = [tmp_path / name for name in ("one.db", "two.db")]
+    for path in histories:
+        shutil.copyfile(pattern, path)
+        ledger = Ledger.open(path, key=key)
+        charge(ledger, 90.0, run=path.name)
+        ledger.record("note", AUTH, {"text": path.name})
+    first, second = (sqlite3.connect(path, isolation_level=None) for path in histories)
+    (last,) = second.execute("SELECT * FROM tacit_ledger WHERE sequence = 9").fetchall()
+    first.execute("DELETE FROM tacit_ledger WHERE sequence = 9")
+    first.execute(f"INSERT INTO tacit_ledger VALUES ({','.join('?' * len(last))})", last)
+    for connection in (first, second):
+        connection.close()
+    assert located(histories[0], key) == 9
+    with pytest.raises(LedgerCorrupted):
+        charge(Ledger.open(histories[0], key=key), 90.0, run="new")
+
+
 def test_the_first_of_several_changes_is_named(pattern: Path, key: SigningKey) -> None:
     path = changed(pattern, *[("UPDATE tacit_ledger SET kind = 'x' WHERE sequence = ?", (n,)) for n in (6, 4)])
     assert located(path, key) == 4

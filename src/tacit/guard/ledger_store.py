@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,9 +185,23 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # Bytes that are no UTF-8 must reach the check of the entry that holds them, which says where they are.
     connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
     cursor = connection.cursor()
-    for setting in ("journal_mode=WAL", "synchronous=FULL", "trusted_schema=OFF"):
+    _use_write_ahead_log(cursor)
+    for setting in ("synchronous=FULL", "trusted_schema=OFF"):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
+
+
+def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    """Switch a new file once; SQLite waits for locks, but not for this one, which several processes want when they begin together."""
+    limit = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > limit:
+                raise
+            time.sleep(0.005)
 
 
 def _prepare_postgres(connection: Any, _record: object) -> None:

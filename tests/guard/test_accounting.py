@@ -132,6 +132,11 @@ def test_repeats_cost_as_much_as_steps_written_out() -> None:
     long = plan_cost(plan(*[PlanStep("cells@1", 1, 9.0, 16, l0=3)] * 7))
     assert short.mu_squared == pytest.approx(long.mu_squared, rel=1e-14)
     assert (short.samples, short.sampler_distance) == (long.samples, pytest.approx(long.sampler_distance))
+    step = PlanStep("cells@1", 7, 9.0, 16, l0=3, l2=4096)
+    short, long = (plan_cost(plan(*steps, mechanism="skellam")) for steps in ((step,), [replace(step, repeats=1)] * 7))
+    assert short.bridge_shift == pytest.approx(long.bridge_shift, rel=1e-12)
+    assert 0 < short.bridge_factor <= long.bridge_factor
+    assert short.bridge_tail <= long.bridge_tail
 
 
 def test_skellam_costs_a_little_more_than_the_gaussian_it_stands_for() -> None:

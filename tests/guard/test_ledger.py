@@ -502,6 +502,32 @@ def test_a_locked_ledger_says_so_and_works_again_afterwards(impatient: None, loc
     assert ledger.verify().charges == 1
 
 
+class Contended:
+    """A cursor on a file whose journal others are switching: SQLite says so at once instead of waiting."""
+
+    def __init__(self, failures: int, message: str = "database is locked") -> None:
+        self.failures, self.message, self.asked = failures, message, 0
+
+    def execute(self, statement: str) -> None:
+        assert statement == "PRAGMA journal_mode=WAL"
+        self.asked += 1
+        if self.asked <= self.failures:
+            raise sqlite3.OperationalError(self.message)
+
+
+def test_processes_that_begin_together_wait_for_the_switch_of_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    patient: Any = Contended(3)
+    ledger_store._use_write_ahead_log(patient)
+    assert patient.asked == 4
+    broken: Any = Contended(3, "disk I/O error")
+    with pytest.raises(sqlite3.OperationalError, match="disk"):
+        ledger_store._use_write_ahead_log(broken)
+    assert broken.asked == 1
+    monkeypatch.setattr(ledger_store, "WAIT_SECONDS", 0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        ledger_store._use_write_ahead_log(Contended(10_000))  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def nearly_full(tmp_path: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     prepare = ledger_store._prepare_sqlite

@@ -18,8 +18,8 @@ from tacit.guarantee import Budget, PrivacyUnit, Relation
 from tacit.guard.accounting import (
     EXTRAS_SHARE,
     GAUSSIAN_SHARE,
+    MOST_SITES,
     RENYI_SHARE,
-    SAMPLER_DISTANCE,
     Cost,
     gaussian_part,
     gdp_delta,
@@ -28,6 +28,7 @@ from tacit.guard.accounting import (
     mu_for,
     plan_cost,
     plan_event,
+    sampler_distance,
 )
 from tacit.guard.events import SkellamDpEvent, event_from_dict, event_to_dict, gaussian_mu_squared
 from tacit.guard.filters import Filter
@@ -123,7 +124,7 @@ def test_a_plan_costs_what_its_steps_compose_to() -> None:
     cost = plan_cost(plan(PlanStep("histogram@1", 1, 30.0, 1024), PlanStep("cells@1", 200, 60.0, 128, l0=2)))
     assert cost.mu_squared == pytest.approx(1 / 900 + 200 / 3600, rel=1e-12)
     assert cost.samples == 1024 + 200 * 2
-    assert cost.sampler_distance == cost.samples * SAMPLER_DISTANCE["gaussian"]
+    assert cost.sampler_distance == cost.samples * 2.0**-65
     assert (cost.bridge_shift, cost.bridge_factor, cost.bridge_tail, cost.selection_delta) == (0, 0, 0, 0)
 
 
@@ -143,7 +144,7 @@ def test_skellam_costs_a_little_more_than_the_gaussian_it_stands_for() -> None:
     step = PlanStep("cells@1", 10, 5.0, 64, l0=2, l2=4096)
     gaussian, skellam = plan_cost(plan(step)), plan_cost(plan(step, mechanism="skellam"))
     assert skellam.mu_squared == pytest.approx(gaussian.mu_squared, rel=1e-12)
-    assert skellam.sampler_distance == pytest.approx(20 * SAMPLER_DISTANCE["skellam"])
+    assert skellam.sampler_distance == pytest.approx(20 * sampler_distance((5.0 * 4096) ** 2 + 1 / 12))
     assert 0 < skellam.bridge_shift < 1e-3
     assert 0 < skellam.bridge_factor < 1e-3
     assert 0 < skellam.bridge_tail < 1e-25
@@ -156,12 +157,13 @@ def test_a_coarse_grid_makes_no_bridge() -> None:
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 17.3, 213.0, 214.0, 4096.0, 1e6, 1e9, 2.0**45])
 def test_the_charged_distance_covers_what_the_gaussian_sampler_states(sigma: float) -> None:
-    assert rounded_gaussian_distance(sigma) <= SAMPLER_DISTANCE["gaussian"]
+    assert rounded_gaussian_distance(sigma) <= plan_cost(plan(PlanStep("cells@1", 1, sigma, 1))).sampler_distance
 
 
 @pytest.mark.parametrize("variance", [2.0**-10, 1.0, 2.0**15, 2.0**15 + 1, 1e6, 1e10, 2.0**47])
 def test_the_charged_distance_covers_what_the_skellam_sampler_states(variance: float) -> None:
-    assert skellam_distance(variance) <= SAMPLER_DISTANCE["skellam"]
+    assert all(sites * skellam_distance(max(variance / sites, 2.0**-10)) <= sampler_distance(variance) for sites in range(1, MOST_SITES + 1))
+    assert sampler_distance(variance) < 2.0**-49
 
 
 def test_a_distance_costs_once_for_each_neighbour() -> None:

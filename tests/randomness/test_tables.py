@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from scipy.special import ndtr
 
 from tacit.randomness import SecureRandom, tables
 from tacit.randomness.gaussian import Levels, Sampler
-from tacit.randomness.tables import COLUMNS, REACH, ROUNDING_DISTANCE, TOTAL
+from tacit.randomness.tables import ARITHMETIC_DISTANCE, COLUMNS, REACH, ROUNDING_DISTANCE, TOTAL
 
 
 def _distance(weights: list[int], exact: list[mpmath.mpf]) -> float:
@@ -25,11 +26,10 @@ def _distance(weights: list[int], exact: list[mpmath.mpf]) -> float:
 
 
 def _rounding(masses: list[int]) -> float:
-    """The proved bound for as many cells as can be above half a unit, with 2^-68 for the tail and everything else."""
+    """The proved bound for as many cells as can be above half a unit, the stated one for arithmetic, and the tail beyond 9.6 sigma."""
     cells = sum(mass * TOTAL > sum(masses) for mass in masses)
-    bound = cells * 2.0**-64 + 2.0**-68
-    assert bound < ROUNDING_DISTANCE + 2.0**-68
-    return bound
+    assert cells * 2.0**-128 <= ROUNDING_DISTANCE
+    return cells * 2.0**-128 + ARITHMETIC_DISTANCE + 2.0**-69
 
 
 def _reached(sigma: float) -> int:
@@ -79,10 +79,10 @@ def test_the_alias_table_realises_its_weights_exactly(sigma: float) -> None:
     table, weights = tables.symmetric_table(masses), tables.symmetric_weights(masses)
     realised: Counter[int] = Counter()
     for column, (own, other) in enumerate(table.values.reshape(-1, 2).tolist()):
-        share = int(table.bounds[column]) - (column << 52)
-        assert 0 <= share < 1 << 52
+        share = (int(table.bounds[column]) << 64) + int(table.lower[column]) - (column << 116)
+        assert 0 <= share < 1 << 116
         realised[own] += share
-        realised[other] += (1 << 52) - share
+        realised[other] += (1 << 116) - share
     assert sum(realised.values()) == TOTAL
     assert all(realised[x - REACH] == weight for x, weight in enumerate(weights))
 
@@ -96,7 +96,24 @@ def test_drawing_is_what_the_table_says() -> None:
         column = word >> 52
         inside = word < int(table.bounds[column])
         naive.append(int(table.values[2 * column + (0 if inside else 1)]))
-    assert table.draw(words).tolist() == naive
+    assert table.draw(words, lambda n: np.full(n, 2**64 - 1, np.uint64)).tolist() == naive
+
+
+def test_the_lower_half_of_a_word_decides_where_the_upper_does_not() -> None:
+    table = tables.symmetric_table(tables.gaussian_masses(Fraction(90) ** 2))
+    columns = np.flatnonzero((table.lower > 0) & (table.lower < 2**64 - 1))
+    assert len(columns) > 1000
+    own, other = table.values.reshape(-1, 2)[columns].T
+    asked: list[int] = []
+
+    def lower(shift: int) -> Callable[[int], np.ndarray]:
+        return lambda n: (asked.append(n), table.lower[columns] + np.uint64(shift) - np.uint64(1))[1]
+
+    assert np.array_equal(table.draw(table.bounds[columns], lower(0)), own)
+    assert np.array_equal(table.draw(table.bounds[columns], lower(1)), other)
+    assert asked == [len(columns)] * 2
+    table.draw(table.bounds[columns] - np.uint64(1), lower(0))
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(("s", "k"), [(3.0, 4), (4.0, 5), (6.0, 10), (8.0, 8)])

@@ -10,7 +10,7 @@ import numpy as np
 
 from tacit.errors import OffPlan, Refused, UsageError
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, TrustModel
-from tacit.guard import Cost, Guard, Plan, Session, answer_with, plan_cost, stated
+from tacit.guard import MOST_SITES, Cost, Guard, Plan, Session, answer_with, plan_cost, stated
 from tacit.questions import Frame, Question, Select, Update
 from tacit.questions.base import Sums
 
@@ -27,7 +27,7 @@ class LocalFederation:
         guards: at least two, about different records, with policies that agree on unit, relation and budget's δ.
 
     Raises:
-        UsageError: if there are fewer than two or their policies disagree.
+        UsageError: if there are fewer than two, more than 64, or their policies disagree.
     """
 
     mechanism = "skellam"
@@ -35,6 +35,8 @@ class LocalFederation:
     def __init__(self, guards: Sequence[Guard]) -> None:
         if len(guards) < 2:
             raise UsageError(f"Expected at least two guards; got {len(guards)}. For one, use Curator.")
+        if len(guards) > MOST_SITES:
+            raise UsageError(f"Expected at most {MOST_SITES} guards, for whose shares of noise the accountant charges; got {len(guards)}.")
         self.guards = tuple(guards)
         terms = {(g.policy.unit, g.policy.relation, g.policy.rows_per_unit, g.policy.budget.delta) for g in guards}
         if len(terms) != 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tacit.guard.accounting import Cost, gdp_delta, gdp_epsilon, gdp_mu, mu_for, plan_cost, plan_event, skellam_variance
+from tacit.guard.accounting import MOST_SITES, Cost, gdp_delta, gdp_epsilon, gdp_mu, mu_for, plan_cost, plan_event, skellam_variance
 from tacit.guard.aggregate import Aggregator, Conversation, Curator, answer_with, stated
 from tacit.guard.books import MemoryBooks
 from tacit.guard.filters import Filter, Spent
@@ -15,7 +15,7 @@ from tacit.guard.records import Records
 from tacit.guard.session import Session
 
 __all__ = [
-    "Aggregator", "Books", "Conversation", "Cost", "Curator", "Entry", "Filter", "Guard", "Ledger", "Limits", "MemoryBooks", "Plan",
+    "Aggregator", "Books", "Conversation", "Cost", "Curator", "Entry", "Filter", "Guard", "Ledger", "Limits", "MOST_SITES", "MemoryBooks", "Plan",
     "PlanStep", "Policy", "Records", "Session", "Spent", "answer_with", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost",
     "plan_event", "skellam_variance", "stated",
 ]

@@ -20,11 +20,14 @@ from tacit.guard.gdp import gdp_delta, gdp_epsilon, gdp_mu
 from tacit.guard.plan import Plan, PlanStep
 from tacit.guard.skellam import CONCENTRATION, bridge_factor, bridge_slope, bridge_tail, skellam_rdp, skellam_variance
 from tacit.guard.subsampling import Accounted, epsilon_for, noise_for
+from tacit.randomness import skellam_distance
+from tacit.randomness.gaussian import LARGEST_DISTANCE
+from tacit.randomness.skellam import MAX_VARIANCE, TABLE_VARIANCE
 
 __all__ = [
-    "Accounted", "BRIDGE_FACTOR", "BRIDGE_SHARE", "Cost", "EXTRAS_SHARE", "GAUSSIAN_SHARE", "RENYI_SHARE", "SAMPLER_DISTANCE",
-    "epsilon_for", "gaussian_part", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "noise_for", "plan_cost", "plan_event", "skellam_rdp",
-    "skellam_variance",
+    "Accounted", "BRIDGE_FACTOR", "BRIDGE_SHARE", "Cost", "EXTRAS_SHARE", "GAUSSIAN_SHARE", "MOST_SITES", "RENYI_SHARE",
+    "epsilon_for", "gaussian_part", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "noise_for", "plan_cost", "plan_event", "sampler_distance",
+    "skellam_rdp", "skellam_variance",
 ]
 
 GAUSSIAN_SHARE = 0.85  # of δ: events that are Gaussian
@@ -32,7 +35,7 @@ RENYI_SHARE = 0.05  # of δ: kept for scopes in which some event is not
 EXTRAS_SHARE = 0.10  # of δ: distances and tails of samplers, and key selection
 BRIDGE_SHARE = 1e-3  # of ε: Skellam standing in for a rounded Gaussian
 BRIDGE_FACTOR = 5e-3  # the same, as the logarithm of a factor on δ
-SAMPLER_DISTANCE = {"gaussian": 2.0**-50, "skellam": 2.0**-47}  # what `tacit.randomness` promises per sample, whatever the width
+MOST_SITES = 64  # whose shares of Skellam noise are charged for their distances
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +122,25 @@ def plan_cost(plan: Plan) -> Cost:
     bridges = [_bridge(step) for step in plan.steps] if plan.mechanism == "skellam" else []
     shift, factor, tail = (math.fsum(bridge[i] for bridge in bridges) for i in range(3))
     return Cost(
-        event, gaussian_mu_squared(event), plan.samples, plan.samples * SAMPLER_DISTANCE[plan.mechanism], shift, factor, tail, plan.selection_delta,
+        event, gaussian_mu_squared(event), plan.samples, math.fsum(_sampled(step, plan.mechanism) for step in plan.steps), shift, factor, tail,
+        plan.selection_delta,
     )
+
+
+def _sampled(step: PlanStep, mechanism: str) -> float:
+    if mechanism == "gaussian":
+        return step.repeats * step.touched * LARGEST_DISTANCE
+    return step.repeats * step.touched * sampler_distance(skellam_variance(step.noise_multiplier * step.l2))
+
+
+def sampler_distance(variance: float) -> float:
+    """What a sum of at most `MOST_SITES` shares of Skellam noise is away from Skellam(variance), however many sites there are.
+
+    The bound on a share falls as its variance grows, so that it is taken at the smallest share, or at the smallest that is not drawn from a
+    table (those are closer).
+    """
+    share = min(max(variance / MOST_SITES, math.nextafter(TABLE_VARIANCE, math.inf)), MAX_VARIANCE)
+    return MOST_SITES * skellam_distance(share)
 
 
 def _bridge(step: PlanStep) -> tuple[float, float, float]:

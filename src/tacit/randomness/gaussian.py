@@ -17,6 +17,7 @@ from tacit.randomness.tables import ARITHMETIC_DISTANCE, REACH, ROUNDING_DISTANC
 MIN_SIGMA = 0.5
 MAX_SIGMA = 2.0**45
 CHUNK = 1 << 14
+LARGEST_DISTANCE = 2.0**-65  # of `rounded_gaussian_distance`, for any sigma
 _TABLE_SIGMA = (REACH + 0.5) / 9.6  # the widest a table can be: 9.6 standard deviations to either side
 _SPACING = 1.75  # least standard deviation of a level in steps of the next: the lattice then shows by less than 2^-80
 
@@ -50,7 +51,7 @@ class Levels:
         return total
 
     def table_distance(self) -> float:
-        """Bound on the distance of one table: mass rounded to multiples of 2^-64, and the tail beyond its reach."""
+        """Bound on the distance of one table: mass rounded to multiples of 2^-128, and the tail beyond its reach."""
         return ROUNDING_DISTANCE + 2 * math.erfc((REACH - 0.5) / math.sqrt(2 * float(self.variance))) + ARITHMETIC_DISTANCE
 
 
@@ -70,9 +71,9 @@ class Sampler:
             piece[:] = 0
             if self.upper is not None:
                 for row in words[1:]:
-                    piece += self.upper.draw(row)
+                    piece += self.upper.draw(row, source.uint64)
                     piece *= self.levels.factor
-            piece += self.lowest.draw(words[0])
+            piece += self.lowest.draw(words[0], source.uint64)
 
 
 @lru_cache(maxsize=64)
@@ -93,7 +94,7 @@ def rounded_gaussian(source: SecureRandom, sigma: float, size: Size) -> npt.NDAr
     (dtype('int64'), (2, 50000), True)
 
     Guarantees
-        Each sample is within total-variation distance ``rounded_gaussian_distance(sigma)`` (<= 2^-50) of the exact distribution, given
+        Each sample is within total-variation distance ``rounded_gaussian_distance(sigma)`` (<= 2^-65) of the exact distribution, given
         uniform words. N samples add N * distance * (1 + e^epsilon) to delta. The proof is docs/decisions/0002-noise.md.
 
     ===========================  ==========================================
@@ -118,7 +119,7 @@ def rounded_gaussian(source: SecureRandom, sigma: float, size: Size) -> npt.NDAr
 def rounded_gaussian_distance(sigma: float) -> float:
     """Return an upper bound on the total-variation distance of one sample of ``rounded_gaussian`` to round(N(0, sigma^2)).
 
-    >>> rounded_gaussian_distance(1000.0) < 2**-50
+    >>> rounded_gaussian_distance(1000.0) < 2**-65
     True
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tacit.errors import UsageError
-from tacit.randomness.gaussian import CHUNK, Size, _shape, rounded_gaussian, rounded_gaussian_distance
+from tacit.randomness.gaussian import CHUNK, LARGEST_DISTANCE, Size, _shape, rounded_gaussian
 from tacit.randomness.source import SecureRandom
 from tacit.randomness.tables import ARITHMETIC_DISTANCE, ROUNDING_DISTANCE, AliasTable, skellam_masses, symmetric_table
 
@@ -19,7 +19,6 @@ MIN_VARIANCE = 2.0**-10
 TABLE_VARIANCE = 2.0**15  # up to here one table holds 11 standard deviations
 MAX_VARIANCE = 2.0**47
 _WIDENING = 12.0  # proposal variance beyond the target's: acceptance is then greatest at 0 for |x| <= 12 standard deviations
-_RATIO_ERROR = 2.0**-50  # bound on the error of an acceptance probability: docs/decisions/0002-noise.md
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,11 @@ class Acceptance:
             pending = pending[self._rejected(drawn, source.uint64(len(drawn)))]
 
     def _rejected(self, drawn: npt.NDArray[np.int64], words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        sure = np.uint64(int((1 - 256 / self.variance) * 2.0**53) << 11)  # the acceptance probability is never below 1 - 240/V
-        doubtful = np.flatnonzero(words >= sure)
+        # Words are compared with the probability of rejection, which is small, so that float64 resolves it; it is never above 240/V.
+        doubtful = np.flatnonzero(words <= np.uint64(2.0**64 * 256 / self.variance))
         uniform = words[doubtful].astype(np.float64) * 2.0**-64
-        accepted = uniform < np.exp(log_ratio(drawn[doubtful].astype(np.float64), self.variance, self.excess) - self.peak)
-        return doubtful[~accepted]
+        rejection = -np.expm1(log_ratio(drawn[doubtful].astype(np.float64), self.variance, self.excess) - self.peak)
+        return doubtful[uniform < rejection]
 
 
 def log_ratio(x: npt.NDArray[np.float64], variance: float, excess: float) -> npt.NDArray[np.float64]:
@@ -103,7 +102,7 @@ def skellam(source: SecureRandom, variance: float, size: Size) -> npt.NDArray[np
     (dtype('int64'), True)
 
     Guarantees
-        Each sample is within total-variation distance ``skellam_distance(variance)`` (<= 2^-47) of the exact distribution, given uniform
+        Each sample is within total-variation distance ``skellam_distance(variance)`` (<= 2^-55) of the exact distribution, given uniform
         words. N samples add N * distance * (1 + e^epsilon) to delta. The argument is docs/decisions/0002-noise.md.
 
     Raises:
@@ -118,14 +117,14 @@ def skellam(source: SecureRandom, variance: float, size: Size) -> npt.NDArray[np
         return out
     table = _table(float(variance))
     for start in range(0, len(flat), CHUNK):
-        flat[start : start + CHUNK] = table.draw(source.uint64(min(CHUNK, len(flat) - start)))
+        flat[start : start + CHUNK] = table.draw(source.uint64(min(CHUNK, len(flat) - start)), source.uint64)
     return out
 
 
 def skellam_distance(variance: float) -> float:
     """Return an upper bound on the total-variation distance of one sample of ``skellam`` to Skellam(variance).
 
-    >>> skellam_distance(100.0) < 2**-52, skellam_distance(1e9) < 2**-47
+    >>> skellam_distance(100.0) < 2**-65, skellam_distance(1e9) < 2**-62
     (True, True)
 
     Raises:
@@ -133,8 +132,12 @@ def skellam_distance(variance: float) -> float:
     """
     if _checked(variance) <= TABLE_VARIANCE:
         return ROUNDING_DISTANCE + ARITHMETIC_DISTANCE
-    proposal = rounded_gaussian_distance(_acceptance(float(variance)).sigma)
-    return 2 * (proposal + _RATIO_ERROR) / (1 - 256 / variance)
+    return (2 * LARGEST_DISTANCE + _ratio_error(variance)) / (1 - 256 / variance)
+
+
+def _ratio_error(variance: float) -> float:
+    """Bound on the error of a probability of rejection: rounding, Debye's remainder, a word's resolution (docs/decisions/0002-noise.md)."""
+    return 2.0**-42 / variance + 0.12 / variance**4 + 2.0**-64
 
 
 def _checked(variance: float) -> float:

@@ -1,4 +1,4 @@
-"""Alias tables with integer thresholds: distributions on [-2047, 2047] whose probabilities are exact multiples of 2^-64.
+"""Alias tables with integer thresholds: distributions on [-2047, 2047] whose probabilities are exact multiples of 2^-128.
 
 Everything here is decimal or fixed-point integer arithmetic: no libm, no floating point, the same tables on every platform.
 """
@@ -6,7 +6,7 @@ Everything here is decimal or fixed-point integer arithmetic: no libm, no floati
 from __future__ import annotations
 
 import decimal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -17,11 +17,12 @@ import numpy.typing as npt
 INDEX_BITS = 12
 COLUMNS = 1 << INDEX_BITS
 REACH = COLUMNS // 2 - 1
-TOTAL = 1 << 64
-ROUNDING_DISTANCE = 2.0**-53  # half of COLUMNS cells, each rounded by at most 2^-64 (centre included): docs/decisions/0002-noise.md
+TOTAL = 1 << 128
+ROUNDING_DISTANCE = 2.0**-117  # half of COLUMNS cells, each rounded by at most 2^-128 (centre included): docs/decisions/0002-noise.md
 ARITHMETIC_DISTANCE = 2.0**-70  # fixed point and series, summed over all cells
 _CAPACITY = TOTAL >> INDEX_BITS
 _SHIFT = np.uint64(64 - INDEX_BITS)
+_WORD = (1 << 64) - 1
 _POINT = 128
 _ONE = 1 << _POINT
 _VANISHING = 1 << 28  # 2^-100
@@ -32,15 +33,23 @@ _CONTEXT = decimal.Context(prec=45, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX
 
 @dataclass(frozen=True, eq=False)
 class AliasTable:
-    """Walker's alias method (1977) in integers: one 64-bit word, 12 bits choose a column, 52 bits choose inside it."""
+    """Walker's alias method (1977) in integers: of a 128-bit word, 12 bits choose a column and 116 bits choose inside it.
 
-    bounds: npt.NDArray[np.uint64]  # [COLUMNS] words below belong to the column's own value
+    The lower half of a word is drawn where the upper half does not decide: once in 2^52 samples.
+    """
+
+    bounds: npt.NDArray[np.uint64]  # [COLUMNS] upper halves: words below belong to the column's own value
+    lower: npt.NDArray[np.uint64]  # [COLUMNS] lower halves
     values: npt.NDArray[np.int64]  # [2 * COLUMNS] own value and alias, side by side
 
-    def draw(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        """Turn uniform ``words`` [n] into samples [n]."""
+    def draw(self, words: npt.NDArray[np.uint64], more: Callable[[int], npt.NDArray[np.uint64]]) -> npt.NDArray[np.int64]:
+        """Turn uniform ``words`` [n] into samples [n]; ``more`` gives further uniform words."""
         column = (words >> _SHIFT).view(np.int64)
-        beyond = words >= self.bounds.take(column)
+        bound = self.bounds.take(column)
+        beyond = words >= bound
+        if (words == bound).any():
+            tied = np.flatnonzero(words == bound)
+            beyond[tied] = more(len(tied)) >= self.lower.take(column[tied])
         column += column
         column += beyond
         return self.values.take(column)
@@ -52,7 +61,7 @@ def symmetric_table(masses: Sequence[int]) -> AliasTable:
 
 
 def symmetric_weights(masses: Sequence[int]) -> list[int]:
-    """Round masses at 0, 1, 2, ... to COLUMNS integers that sum to 2^64, for the values -REACH to REACH and one that never occurs.
+    """Round masses at 0, 1, 2, ... to COLUMNS integers that sum to 2^128, for the values -REACH to REACH and one that never occurs.
 
     >>> weights = symmetric_weights([5, 3])
     >>> sum(weights) == TOTAL, len(weights) == COLUMNS, [round(w / TOTAL * 11) for w in weights[REACH - 1 : REACH + 3]]
@@ -77,9 +86,9 @@ def _alias(weights: Sequence[int]) -> AliasTable:
             small.append(large.pop())
     for i in large:
         left[i] = 0  # a full column: both values are its own
-    own = np.arange(COLUMNS, dtype=np.uint64)
-    values = np.stack([own.astype(np.int64), np.array(other, np.int64)], axis=1).ravel() - REACH
-    return AliasTable((own << _SHIFT) + np.array(left, np.uint64), values)
+    bounds = [i * _CAPACITY + share for i, share in enumerate(left)]
+    values = np.stack([np.arange(COLUMNS), np.array(other, np.int64)], axis=1).ravel() - REACH
+    return AliasTable(np.array([bound >> 64 for bound in bounds], np.uint64), np.array([bound & _WORD for bound in bounds], np.uint64), values)
 
 
 def gaussian_masses(variance: Fraction) -> list[int]:

@@ -187,6 +187,16 @@ def test_the_count_costs_its_share_and_carries_its_noise() -> None:
     assert 0.7 * sigma < spread < 1.35 * sigma
 
 
+def test_the_count_that_is_stated_is_the_one_that_was_charged() -> None:
+    """A policy that changes afterwards changes what later plans cost, not what was paid."""
+    books = MemoryBooks()
+    before = Guard(Watched(books, 5_000), policy=policy(count_share=0.04), ledger=books)
+    paid = before.count_cost
+    before.size()
+    after = Guard(Watched(books, 5_000), policy=policy(count_share=0.01), ledger=books)
+    assert after.count_cost == before.count_cost == paid != plan_cost(after.count_plan())
+
+
 def test_a_count_below_zero_is_none() -> None:
     guard = Guard(Watched(MemoryBooks()), policy=policy(), ledger=counted(-3))
     assert guard.size() == 0

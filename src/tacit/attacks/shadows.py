@@ -169,8 +169,8 @@ def batched_linear_shadows(
         raise UsageError("Expected a model of two classes; shadows of others are not built yet.")
     design, members = pool.inputs.astype(np.float32), membership.astype(np.float32)
     sizes = np.maximum(membership.sum(axis=0), 1.0)[:, None]
-
-    descent = Descent((membership.shape[1], design.shape[1]), columns=len(model.domain.columns), iterations=iterations)
+    shape = (membership.shape[1], design.shape[1])
+    descent = Descent(shape, columns=len(model.domain.columns), iterations=iterations, noise=sigma / sizes)
     for _ in range(iterations):
         total = np.zeros(descent.weights.shape)
         for rows in pool.chunks():

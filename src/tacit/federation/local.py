@@ -10,7 +10,7 @@ import numpy as np
 
 from tacit.errors import OffPlan, Refused, UsageError
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, TrustModel
-from tacit.guard import MOST_SITES, Cost, Guard, Plan, Session, answer_with, plan_cost, stated
+from tacit.guard import MOST_SITES, Cost, Guard, Plan, Session, answer_with, stated
 from tacit.questions import Frame, Question, Select, Update
 from tacit.questions.base import Sums
 
@@ -60,7 +60,7 @@ class LocalFederation:
     @property
     def count_cost(self) -> Cost:
         """The dearest of the guards' noised counts: one unit lies at one site."""
-        return max((plan_cost(guard.count_plan()) for guard in self.guards), key=lambda cost: cost.mu_squared or 0.0)
+        return max((guard.count_cost for guard in self.guards), key=lambda cost: cost.mu_squared or 0.0)
 
     @property
     def deterministic(self) -> bool:

@@ -116,7 +116,7 @@ class Curator:
     @property
     def count_cost(self) -> Cost:
         """What the noised count costs, once."""
-        return plan_cost(self.guard.count_plan())
+        return self.guard.count_cost
 
     @property
     def deterministic(self) -> bool:

@@ -155,7 +155,14 @@ class Guard:
     def _release_count(self) -> Charged:
         plan = self.count_plan()
         answer = self._charged_session(plan, Fraction(1), approval=False).answer(0, UnitCount())
-        return self.ledger.record("count", self.scope, {"grid_count": int(answer[0]), "plan": plan.digest})
+        return self.ledger.record("count", self.scope, {"grid_count": int(answer[0]), "plan": plan.digest, "cost": plan_cost(plan).to_dict()})
+
+    @property
+    def count_cost(self) -> Cost:
+        """What the noised count was charged, or will be by this policy."""
+        released = self.ledger.find("count", self.scope)
+        charged = released[0].body.get("cost") if released else None
+        return Cost.from_dict(charged) if charged else plan_cost(self.count_plan())
 
     def count_plan(self) -> Plan:
         """The plan of the one noised count: a fixed share of the policy's budget."""

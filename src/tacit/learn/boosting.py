@@ -51,7 +51,7 @@ class Boosting:
     Args:
         frame: target, loss and bins.
         shape: number and size of blocks.
-        noise_multiplier: of the plan's cell sums.
+        noise_multiplier: σ of one coordinate of the plan's cell sums, over the length of one unit's contribution.
         rng: public randomness for orders, features and thresholds.
         size: noised number of units.
         clip: of one unit's contribution; ``None`` if every row is a unit.

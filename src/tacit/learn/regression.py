@@ -134,8 +134,14 @@ def fit_linear(spec: LearnSpec, aggregator: Aggregator, *, iterations: int = ITE
     outputs = most_outputs(spec)
     numbers = spec.target.task == "predict"
     width = _width(spec)
-    learning = (Moments.kind, 1, (width + 1) * (width + 2) // 2) if numbers else (LinearGradient.kind, iterations, width * outputs)
-    steps = with_rest(preparation(undeclared=len(spec.asked), binned=0), learning[0], repeats=learning[1], cells=learning[2])
+    parts = 1 + len(spec.features)
+    before = preparation(undeclared=len(spec.asked), binned=0)
+    if numbers:
+        steps = with_rest(before, Moments.kind, repeats=1, cells=(width + 1) * (width + 2) // 2, l0=(parts + 1) * (parts + 2) // 2)
+    else:
+        steps = with_rest(
+            before, LinearGradient.kind, repeats=iterations, cells=width * outputs, l0=outputs * parts, l2=GRID * DESIGN_UNIT,
+        )
 
     def learn(target: Target, domain: Domain, size: int, *, plan: Plan, first: int) -> Steps[NDArray[np.float64]]:
         question = _question(target, domain, aggregator)

@@ -17,7 +17,7 @@ from tacit.questions import GRID, CellSums, Histogram, LinearGradient, Moments, 
 PROFILE_SHARE = 0.02
 SELECT_SHARE = 0.02
 HISTOGRAM_SHARE = 0.03
-SELECTION_DELTA_SHARE = 0.04
+SELECTION_DELTA_SHARE = 0.01
 MOST_CODES = 6_000
 
 

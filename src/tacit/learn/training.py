@@ -269,7 +269,7 @@ def fit_boosted(spec: LearnSpec, aggregator: Aggregator, shape: BoostingShape | 
 
     def learn(grounds: Grounds, plan: Plan, first: int) -> Steps[tuple[Update, ...]]:
         clip = unit_clip(aggregator, GRID * math.sqrt(squared_length(grounds.frame.loss, hessian=True)))
-        multiplier = plan.step(first).noise_multiplier
+        multiplier = plan.step(first).noise_multiplier * plan.relation.factor
         return Boosting(grounds.frame, shape, multiplier, grounds.rng, grounds.size, clip, first).steps()
 
     return fit_additive(spec, aggregator, steps, learn=learn)

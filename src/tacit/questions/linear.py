@@ -33,6 +33,7 @@ DESIGN_UNIT = 1 << 10
 """Steps per 1.0 of a design column, whose values lie in [-1, 1]."""
 
 _ROWS = 8_192
+_NUMBERS = 1 << 22  # of all rows at once, 32 MiB
 _LOG_ABOVE = 50.0
 
 
@@ -93,7 +94,7 @@ class LinearGradient:
         clip: largest length of one unit's gradient in steps of GRID · DESIGN_UNIT; ``None`` if every row is a unit.
 
     Guarantees:
-        One row's gradient has length at most (1, √2 or 1 by loss) · √(1 + columns), by structure.
+        One row's gradient has length at most (1, √2 or 1 by loss) · √(1 + columns), and 1 + columns places per output that are not zero.
     """
 
     target: Target
@@ -112,8 +113,9 @@ class LinearGradient:
         """See the class."""
         if self.clip is not None:
             return Bounds.from_l2(self.clip, size=self.size, relation=relation)
-        squared = squared_length(self.loss, hessian=False) * (1 + len(self.domain.columns))
-        return Bounds.from_l2(GRID * DESIGN_UNIT * math.sqrt(squared), size=self.size, relation=relation)
+        parts = 1 + len(self.domain.columns)
+        length = GRID * DESIGN_UNIT * math.sqrt(squared_length(self.loss, hessian=False) * parts)
+        return Bounds.from_l2(length, size=min(self.size, self.target.outputs * parts * relation.factor), relation=relation)
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[outputs * width]``."""
@@ -227,14 +229,15 @@ class Moments:
         parts = 1 + len(self.domain.columns) + (self.target is not None)
         touched = parts if self.order == 1 else parts * (parts + 1) // 2
         length = math.sqrt(parts) if self.order == 1 else float(parts)
-        return Bounds.from_l2(length * GRID + 0.5 * math.sqrt(touched), size=self.size, relation=relation)
+        return Bounds.from_l2(length * GRID + 0.5 * math.sqrt(touched), size=min(self.size, touched * relation.factor), relation=relation)
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[size]``."""
         total = np.zeros(self.size, np.int64)
         names = self.domain.names if self.target is None else (*self.domain.names, self.target.column)
+        at_once = max(64, min(_ROWS, _NUMBERS // self.size))
         for batch in records.batches(names):
-            for rows in unit_slices(batch.units, batch.rows, _ROWS):
+            for rows in unit_slices(batch.units, batch.rows, at_once):
                 total += self._rows(_slice(batch, rows))
         return total
 

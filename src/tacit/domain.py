@@ -19,7 +19,7 @@ import sys
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -118,6 +118,18 @@ class Numeric:
         edges = np.full(self.code_count, np.inf)
         np.minimum.at(edges, self.lookup[known], lowest[known])
         return edges[2:]
+
+    def merged(self, stride: int) -> NDArray[np.int64]:
+        """A group for every code, int64 ``[code_count]``: up to ``stride`` neighbours within an octave; missing and zero stay alone.
+
+        Groups end where octaves do, so that 0, 1, 2, 4, ... are told apart however coarse the groups are.
+
+        >>> import numpy as np
+        >>> kind = Numeric(-4, 4, smallest=1)
+        >>> kind.merged(64)[kind.lookup[keys(np.arange(-2.0, 3.0))]].tolist()
+        [3, 5, 7, 9, 11]
+        """
+        return _merged(self, stride)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form."""
@@ -251,6 +263,20 @@ class Domain:
     def save(self, path: str | Path) -> None:
         """Write the TOML form."""
         Path(path).write_text(self.to_toml(), encoding="utf-8")
+
+
+@lru_cache(maxsize=512)
+def _merged(kind: Numeric, stride: int) -> NDArray[np.int64]:
+    import numpy as np
+
+    lowest = np.concatenate([[min(kind.lower - kind.origin, 0.0)], kind.edges])
+    zero = int(kind.lookup[0]) - 1
+    with np.errstate(divide="ignore"):
+        octaves = np.where(lowest < 0, -1.0, 1.0) * (np.floor(np.log2(np.abs(lowest))) + 2_000)
+    octaves[zero] = 0.0
+    starts = np.flatnonzero(np.diff(octaves, prepend=np.nan) != 0)
+    place = np.arange(len(octaves)) - np.repeat(starts, np.diff(np.append(starts, len(octaves))))
+    return np.concatenate([[0], np.cumsum(place % stride == 0)])
 
 
 def keys(values: NDArray[Any], *, origin: float = 0.0) -> NDArray[np.uint16]:

@@ -309,3 +309,18 @@ def test_a_million_records_are_summed_without_holding_them() -> None:
         assert answer.any()
     histogram = Histogram(domain, 8).evaluate(Endless(), SessionCache())
     assert histogram.sum() == Endless.ROWS * Endless.COLUMNS * GRID
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.sampled_from([None, 1.0, 1e-3, 64.0]), st.sampled_from([1, 2, 8, 64, 1024]))
+def test_merged_codes_stay_within_an_octave_and_in_order(lower: float, width: float, smallest: float | None, stride: int) -> None:
+    kind = Numeric(lower, lower + width, smallest)
+    groups = kind.merged(stride)
+    assert len(groups) == kind.code_count
+    assert groups[0] == 0
+    assert set(np.diff(groups[1:])) <= {0, 1}
+    assert np.bincount(groups)[1:].max() <= stride
+    lowest = kind.edges
+    for group in np.unique(groups[2:]):
+        inside = lowest[groups[2:] == group]
+        if len(inside) > 1:
+            assert len({(np.sign(edge), np.floor(np.log2(abs(edge)))) for edge in inside}) == 1

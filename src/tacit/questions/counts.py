@@ -174,8 +174,7 @@ class Histogram:
 
     def groups(self, kind: Numeric | Category) -> Index:
         """The count that each code of a column adds to."""
-        codes = np.arange(kind.code_count)
-        return codes if isinstance(kind, Category) else np.where(codes == 0, 0, (codes - 1) // self.stride + 1)
+        return np.arange(kind.code_count) if isinstance(kind, Category) else kind.merged(self.stride)
 
     @property
     def size(self) -> int:

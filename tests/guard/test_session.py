@@ -379,6 +379,25 @@ def test_a_value_that_one_unit_holds_alone_stays_hidden_but_for_delta() -> None:
         assert len(found) / len(values) <= delta + error
 
 
+@pytest.mark.parametrize("held", [1, 4])
+def test_values_that_one_unit_holds_alone_stay_hidden_together(held: int) -> None:
+    """However many values a unit has, any of them comes out with probability at most δ."""
+    units, delta = 3_000, 0.2
+    source = Source({"c0": [f"k{unit}-{i}" for unit in range(units) for i in range(held)]}, list(np.repeat(range(units), held)))
+    found = opened(selecting(delta, values=4, unit=USER), source).select(0, Select(("c0",), 4))["c0"]
+    told = len({value.split("-")[0] for value in found}) / units
+    assert told <= delta + Z * math.sqrt(delta * (1 - delta) / units)
+    assert told >= (0.5 * delta if held == 4 else 0.02)  # at 4 the union bound is all that lies between; fewer values are safer
+
+
+def test_no_value_of_a_unit_is_preferred_and_its_length_stays_one() -> None:
+    source = Source({"c0": ["a", "b", "a", "c"] * 50 + ["a"] * 20}, [*np.repeat(range(50), 4), *range(50, 70)])
+    counts = Select(("c0",), 3).count(source, SessionCache())["c0"]
+    third = math.floor(GRID / math.sqrt(3))
+    assert counts == {"a": 50 * third + 20 * GRID, "b": 50 * third, "c": 50 * third}
+    assert 3 * third**2 <= GRID**2
+
+
 def test_several_selections_share_the_delta() -> None:
     """The plan charges its δ once, so two selections may let a lone value out with half of it each."""
     values = [f"k{i}" for i in range(4_000)]

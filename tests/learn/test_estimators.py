@@ -368,6 +368,17 @@ def test_units_have_to_be_one_per_row(unit: Any, complaint: str, X: np.ndarray, 
         quick().fit(X, hit, unit=unit)
 
 
+def test_classes_and_categories_that_every_unit_has_are_all_found() -> None:
+    """One value a unit, always the same one where units have the same values, would find one class and one category."""
+    rng = np.random.default_rng(3)
+    unit = np.repeat(np.arange(2_000), 10)
+    frame = {"kind": rng.choice(np.array(["a", "b", "c"]), 20_000), "size": rng.normal(size=20_000)}
+    y = (frame["kind"] == "a") & (rng.random(20_000) < 0.8)
+    fitted = BoostedTreesClassifier(Budget(3.0, 1e-5), trees=20).fit(frame, y, unit=unit)
+    assert fitted.classes_.tolist() == [False, True]
+    assert set(dict(fitted.model_.domain.columns)["kind"].values) == {"a", "b", "c"}
+
+
 def test_a_unit_that_shares_everything_costs_more_noise(X: np.ndarray, hit: np.ndarray) -> None:
     def noise(fitted: Any) -> float:
         step = fitted.ledger_.notes[-1].body["plan"]["steps"][-1]

@@ -19,6 +19,7 @@ SELECT_SHARE = 0.02
 HISTOGRAM_SHARE = 0.03
 SELECTION_DELTA_SHARE = 0.01
 MOST_CODES = 6_000
+MOST_SELECTED = 32
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,16 @@ def planned(steps: list[Outlay], *, budget: Budget, aggregator: Aggregator, purp
 def _step(outlay: Outlay, mu_squared: float, aggregator: Aggregator) -> PlanStep:
     each = mu_squared * outlay.share / outlay.repeats
     one_row = aggregator.unit.is_record
-    touched = outlay.l0 * aggregator.relation.factor if one_row or outlay.kind == Select.kind else 0
+    touched = outlay.l0 * aggregator.relation.factor if one_row else 0
+    if outlay.kind == Select.kind:
+        touched = outlay.l0 * aggregator.relation.factor * values_per_unit(aggregator)
     l2 = outlay.l2 if one_row or outlay.kind == Select.kind else unit_clip(aggregator, float(outlay.l2)) or outlay.l2
     return PlanStep(outlay.kind, outlay.repeats, 1 / math.sqrt(each), outlay.cells, l0=min(touched, outlay.cells), l2=l2)
+
+
+def values_per_unit(aggregator: Aggregator) -> int:
+    """How many values of one text column a unit may contribute to their selection."""
+    return 1 if aggregator.unit.is_record else MOST_SELECTED
 
 
 def unit_clip(aggregator: Aggregator, length: float) -> int | None:

@@ -21,7 +21,7 @@ from tacit.learn.bins import binning_of, stride_for
 from tacit.learn.boosting import Boosting, BoostingShape
 from tacit.learn.discovery import MOST_VALUES, found_domain, texts_among
 from tacit.learn.driver import Steps, converse
-from tacit.learn.spending import Outlay, planned, preparation, unit_clip, with_rest
+from tacit.learn.spending import Outlay, planned, preparation, unit_clip, values_per_unit, with_rest
 from tacit.models import AdditiveModel, Provenance
 from tacit.questions import GRID, CellSums, Frame, Histogram, Profile, Select, Target, Update
 from tacit.questions.losses import squared_length
@@ -149,7 +149,7 @@ class Preparation:
     def _common(self, texts: tuple[str, ...]) -> Steps[dict[str, tuple[str, ...]]]:
         if not texts:
             return {}
-        found: dict[str, tuple[str, ...]] = yield self.next_step + 1, Select(texts)
+        found: dict[str, tuple[str, ...]] = yield self.next_step + 1, Select(texts, values_per_unit(self.aggregator))
         return found
 
     def _binning(self, domain: Domain) -> Steps[Any]:
@@ -224,6 +224,11 @@ def open_and_run(
         conversation.close()
 
 
+def structure_generator(spec: LearnSpec, plan: Plan) -> np.random.Generator:
+    """The public randomness that a fit's structure is drawn from: anyone can draw it again."""
+    return PublicSeed.of(study=spec.purpose, roster=(), run=plan.run).generator("structure")
+
+
 def provenance_of(plan: Plan, conversation: Conversation, aggregator: Aggregator) -> Provenance:
     """Where a model comes from."""
     sequence, head = conversation.charge
@@ -249,8 +254,7 @@ def fit_additive(spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay],
 
     def whole(preparation_: Preparation) -> Steps[tuple[Frame, tuple[Update, ...]]]:
         frame = yield from preparation_.steps()
-        seed = PublicSeed.of(study=spec.purpose, roster=(), run=preparation_.plan.run)
-        grounds = Grounds(preparation_.size, frame, seed.generator("structure"))
+        grounds = Grounds(preparation_.size, frame, structure_generator(spec, preparation_.plan))
         updates = yield from learn(grounds, preparation_.plan, preparation_.next_step)
         return frame, updates
 

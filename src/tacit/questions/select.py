@@ -1,6 +1,7 @@
 """`Select`: which values are common. Not a sum: only keys above a noisy threshold leave, and δ is charged for the rest.
 
-A key that a single unit holds alone is released with probability at most the charged δ (Korolova et al. 2009; Wilkins et al. 2024).
+What a single unit holds alone is released with probability at most the charged δ (Korolova et al. 2009). A unit with k values adds 1/√k to each,
+so that none of them is preferred and its length stays 1 (Gopi et al. 2020, arXiv 2006.06783).
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ class Select:
 
     Args:
         columns: the columns.
-        values_per_unit: how many different values of one column a unit may contribute; which ones depends on its own values alone.
+        values_per_unit: how many different values of one column a unit may contribute; which of more depends on its own values alone.
         longest: texts longer than this are ignored.
 
     Guarantees:
-        One unit adds GRID to at most ``values_per_unit`` counts per column, so the length is √(columns · values_per_unit) GRID. A count is
-        released only if its noisy value exceeds `threshold`, which a count of one does with probability at most δ over all of a unit's keys.
+        One unit adds GRID/√k to k <= ``values_per_unit`` counts per column, so the length is √columns GRID. A count is released only if its
+        noisy value exceeds `threshold`, which any of the counts that one unit holds alone does with probability at most δ.
     """
 
     columns: tuple[str, ...]
@@ -52,19 +53,20 @@ class Select:
 
     def bounds(self, relation: Relation) -> Bounds:
         """See the class."""
-        keys = self.keys_per_unit * relation.factor
-        return Bounds(keys, keys * GRID, math.ceil(math.sqrt(keys) * GRID), GRID)
+        columns, keys = len(self.columns) * relation.factor, self.keys_per_unit * relation.factor
+        return Bounds(keys, math.ceil(math.sqrt(self.values_per_unit) * columns * GRID), math.ceil(math.sqrt(columns) * GRID), GRID)
 
     def threshold(self, sigma: float, delta: float, relation: Relation) -> float:
         """The smallest noisy count (in grid steps) to release, for Gaussian noise of ``sigma`` steps.
 
-        Each of a unit's k keys must stay below with probability 1 - δ/k (union bound), so t = GRID + σ Φ⁻¹(1 - δ/k), plus half a step that
-        rounding may add.
+        If a unit has k values in each column, each must stay below with probability 1 - δ/(k · columns) (union bound), so the threshold is the
+        largest GRID/√k + σ Φ⁻¹(1 - δ/(k · columns)) of all k, plus half a step that rounding may add.
         """
         from scipy.special import ndtri
 
-        keys = self.keys_per_unit * relation.factor
-        return GRID - sigma * float(ndtri(delta / keys)) + 0.5
+        values = np.arange(1, self.values_per_unit + 1)
+        quantiles = -ndtri(delta / (values * len(self.columns) * relation.factor))
+        return float((GRID / np.sqrt(values) + sigma * quantiles).max()) + 0.5
 
     def count(self, records: RecordSource, cache: SessionCache) -> dict[str, dict[str, int]]:
         """Exact counts in grid steps, column by column. For the guard's eyes alone: even which keys there are is private."""
@@ -72,17 +74,20 @@ class Select:
         for batch in records.batches(self.columns):
             for name in self.columns:
                 counts[name].update(self._batch_counts(batch, name))
-        return {name: {key: count * GRID for key, count in found.items()} for name, found in counts.items()}
+        return {name: dict(found) for name, found in counts.items()}
 
     def _batch_counts(self, batch: Batch, name: str) -> dict[str, int]:
         values = pl.from_arrow(pa.chunked_array([texts(column(batch, name)).cast(pa.large_string())]))
         units = np.arange(batch.rows) if batch.units is None else batch.units
         frame = pl.DataFrame({"value": values, "unit": units}).drop_nulls().filter(pl.col("value").str.len_chars() <= self.longest)
-        if batch.units is not None:
+        if batch.units is None:
+            tally = frame.group_by("value").agg(pl.len().cast(pl.Int64).alias("steps") * GRID)
+        else:
             frame = frame.unique().with_columns(order=pl.col("value").map_elements(_order, return_dtype=pl.UInt64))
             frame = frame.filter(pl.col("order").rank("ordinal").over("unit") <= self.values_per_unit)
-        tally = frame.group_by("value").len()
-        return dict(zip(tally["value"].to_list(), tally["len"].to_list(), strict=True))
+            steps = (GRID / pl.len().over("unit").sqrt()).floor().cast(pl.Int64)
+            tally = frame.with_columns(steps=steps).group_by("value").agg(pl.col("steps").sum())
+        return dict(zip(tally["value"].to_list(), tally["steps"].to_list(), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain form."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.result import Row
-from benchmarks.rows import shadows, simulator, trees, utility
+from benchmarks.rows import anomaly, shadows, simulator, trees, utility
 
-ROWS: dict[str, Row] = {row.name: row for row in (*utility.ROWS, *trees.ROWS, *shadows.ROWS, *simulator.ROWS)}
+ROWS: dict[str, Row] = {row.name: row for row in (*utility.ROWS, *trees.ROWS, *shadows.ROWS, *simulator.ROWS, *anomaly.ROWS)}
 
 __all__ = ["ROWS"]

@@ -46,6 +46,27 @@ def test_scores_come_in_order_one_line_per_record(tacit: Tacit, place: Path) -> 
     assert (place / "scores.csv").read_text().splitlines() == lines
 
 
+def test_unusual_records_without_labels(tacit: Tacit, place: Path) -> None:
+    policy(place)
+    table = events()
+    write(place / "events.parquet", table)
+    trained = tacit("train", "events.parquet", "--anomaly", "--budget", "1.5", "--drop", "user", "--drop", "label")
+    assert trained.code == 0, trained.err
+    shown = tacit("model", "show", "model.tacit").out
+    assert "unusual" in shown
+    lines = tacit("score", "model.tacit", "events.parquet").out.splitlines()
+    assert lines[0] == "p_usual,p_unusual"
+    ranks = sorted(float(line.split(",")[1]) for line in lines[1:])
+    assert len(ranks) == table.num_rows
+    assert 0 <= ranks[0] < 0.2 < 0.8 < ranks[-1] <= 1
+    assert tacit("model", "verify", "model.tacit", "--ledger", "tacit-ledger.db").code == 0
+    for wrong in (("--target", "label", "--anomaly"), (), ("--anomaly", "--positive", "bad")):
+        refused = tacit("train", "events.parquet", "--budget", "0.1", "--output", "no.tacit", *wrong)
+        assert refused.code == 2
+        assert "--anomaly" in refused.err
+    assert not (place / "no.tacit").exists()
+
+
 def test_a_refresh_supersedes_and_old_charges_remain(tacit: Tacit, place: Path) -> None:
     write(place / "october.parquet", events(seed=1))
     write(place / "november.parquet", events(seed=2))

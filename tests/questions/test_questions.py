@@ -21,11 +21,13 @@ from tacit.questions import (
     Batch,
     Binning,
     Bounds,
+    CellCounts,
     CellSums,
     CountByKey,
     Frame,
     Histogram,
     LinearGradient,
+    MarginCounts,
     Moments,
     Partition,
     Profile,
@@ -74,12 +76,19 @@ def cells(clip: int | None, target: Target = TARGET) -> CellSums:
     return CellSums(shared, shared.digest, (Partition.of_feature(0, counts[0]), Partition.of_feature(1, counts[1])), clip=clip)
 
 
+def unlabelled(clip: int | None) -> list[Question]:
+    asked = cells(clip)
+    updates = tuple(Update(part, np.arange(part.size, dtype=np.int32)[:, None] * 100 - 150) for part in asked.partitions)
+    edges = np.array([-200, 0, 150], np.int32)
+    return [CellCounts(asked.frame.binning, asked.partitions, clip), MarginCounts(asked.frame.binning, updates, edges, clip)]
+
+
 def questions(clip: int | None) -> list[Question]:
     weights = np.full((1, 5), 700, np.int32)
     return [
         UnitCount(), Profile(("amount", "kind"), clip), Histogram(DOMAIN, 3, clip), CountByKey("kind", ("a", "b"), 2, 3), cells(clip),
         cells(clip, NUMBER), LinearGradient(TARGET, "logistic", DOMAIN, weights, None if clip is None else clip * 1024),
-        Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 2, TARGET, clip),
+        Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 2, TARGET, clip), *unlabelled(clip),
     ]
 
 
@@ -221,7 +230,9 @@ def test_a_session_that_is_ahead_or_behind_asks_for_the_model() -> None:
 
 
 def test_the_list_of_kinds_is_what_the_documentation_says() -> None:
-    assert KINDS == ("cells@1", "count@1", "histogram@1", "keys@1", "linear@1", "moments@1", "profile@1", "select@1")
+    assert KINDS == (
+        "cell_counts@1", "cells@1", "count@1", "histogram@1", "keys@1", "linear@1", "margin_counts@1", "moments@1", "profile@1", "select@1",
+    )
 
 
 @pytest.mark.parametrize("question", [*questions(None), *questions(GRID), Select(("kind",), 2)], ids=name)

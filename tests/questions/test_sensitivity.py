@@ -16,11 +16,13 @@ from tacit.questions import (
     GRID,
     Batch,
     Binning,
+    CellCounts,
     CellSums,
     CountByKey,
     Frame,
     Histogram,
     LinearGradient,
+    MarginCounts,
     Moments,
     Partition,
     Profile,
@@ -83,6 +85,9 @@ def questions(clip: int | None, seed: int) -> list[object]:
         weights = rng.integers(-40_000, 40_000, (target.outputs, width)).astype(np.int32)
         found.append(LinearGradient(target, loss, DOMAIN, weights, scaled))
     found += [Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 2, None, clip), Moments(DOMAIN, 2, NUMERIC, clip), Moments(DOMAIN, 2, BINARY, clip)]
+    bins, parts = found[4].frame.binning, found[5].partitions  # type: ignore[attr-defined]
+    updates = tuple(Update(part, rng.integers(-60_000, 60_000, (part.size, 1)).astype(np.int32)) for part in parts)
+    found += [CellCounts(bins, parts, clip), MarginCounts(bins, updates, np.array([-30_000, 0, 30_000], np.int32), clip)]
     return [*found, CountByKey("kind", ("a", "b", "c"), 2, 3), CountByKey("kind", ("a", "b", "c"), 1, 1, "salt")]
 
 

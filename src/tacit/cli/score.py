@@ -44,12 +44,12 @@ def _lines(artefact: Model, records: Records) -> Iterator[str]:
 
     import numpy as np
 
-    from tacit.models.base import batches_of, probabilities
+    from tacit.models.base import batches_of
 
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow([f"p_{name}" for name in artefact.classes] or ["value"])
     yield header.getvalue()
     for batch in batches_of(records, artefact.domain):
         margins = artefact.batch_margins(batch.columns, batch.rows)
-        rows = np.asarray(artefact.answers(margins)[:, None] if artefact.target.bounds else probabilities(margins), np.float64)
+        rows = np.asarray(artefact.answers(margins)[:, None] if artefact.target.bounds else artefact.probabilities_at(margins), np.float64)
         yield "".join(",".join(f"{value:.6g}" for value in row) + "\n" for row in rows.tolist())

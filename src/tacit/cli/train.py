@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path())
-@click.option("--target", required=True, help="The column to predict.")
+@click.option("--target", help="The column to predict.")
+@click.option("--anomaly", is_flag=True, help="Learn without labels which records are unusual; instead of --target.")
 @click.option("--positive", help="The value to detect.")
 @click.option("--policy", default="tacit.toml", show_default=True, type=click.Path(path_type=Path), help="The owner's policy.")
 @click.option("--budget", required=True, type=float, help="Epsilon that the model may cost.")
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 def train(file: str, **options: Any) -> None:
     """Train a model on FILE within a policy, charged to its ledger, and write it signed."""
     from tacit.guard import Curator, Guard, Ledger, Policy, Records
-    from tacit.learn import fit_boosted
+    from tacit.learn import fit_anomaly, fit_boosted
     from tacit.models import save
 
+    if bool(options["target"]) == options["anomaly"] or (options["anomaly"] and options["positive"]):
+        raise UsageError("Expected --target COLUMN to learn from labels, or --anomaly to learn without; not both, and --positive only with --target.")
     policy, output = Policy.load(options["policy"]), options["output"]
     if not output.parent.is_dir():
         raise UsageError(f"Expected a folder at «{output.parent}»; there is none. Make it, or name another with --output.")
@@ -39,7 +42,8 @@ def train(file: str, **options: Any) -> None:
     ) as records:
         spec = _spec(records, policy, options)
         ledger = Ledger.open(policy.ledger, key=policy.key)
-        model = fit_boosted(spec, Curator(Guard(records, policy=policy, ledger=ledger)))
+        fit = fit_anomaly if options["anomaly"] else fit_boosted
+        model = fit(spec, Curator(Guard(records, policy=policy, ledger=ledger)))
     save(model, output, ledger.signing_key)
     click.echo(f"{output}: {model.guarantee}; ledger entry {model.provenance.charge}, head {ledger.head[:16]}")
 
@@ -47,15 +51,17 @@ def train(file: str, **options: Any) -> None:
 def _spec(records: Records, policy: Policy, options: dict[str, Any]) -> LearnSpec:
     from tacit.domain import Domain
     from tacit.guarantee import Budget
-    from tacit.learn import LearnSpec, TargetSpec
+    from tacit.learn import UNLABELLED, LearnSpec, TargetSpec
 
-    records.require((options["target"], *options["drop"]))
+    records.require((*filter(None, (options["target"],)), *options["drop"]))
+    target = UNLABELLED if options["anomaly"] else TargetSpec(options["target"], positive=options["positive"])
+    what = "of unusual records" if options["anomaly"] else f"of {options['target']}"
     apart = {options["target"], policy.unit.column, options["when"], *options["drop"]}
     domain = None if policy.domain is None else Domain.load(policy.domain)
     if not records.names_are_public and domain is None:
         raise UsageError("Expected a domain file in the policy for JSON lines: their column names stand in the records. See [domain] in tacit.toml.")
     names = [name for name, _ in records.schema] if domain is None else [name for name in domain.names if name in records.names]
     return LearnSpec(
-        tuple(name for name in names if name not in apart), TargetSpec(options["target"], positive=options["positive"]),
-        Budget(options["budget"], policy.budget.delta), domain=domain, purpose=f"train a detector of {options['target']}", run=options["run"],
+        tuple(name for name in names if name not in apart), target, Budget(options["budget"], policy.budget.delta), domain=domain,
+        purpose=f"train a detector {what}", run=options["run"],
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tacit.learn.anomaly import UNLABELLED, AnomalyShape, fit_anomaly
 from tacit.learn.boosting import BoostingShape
+from tacit.learn.detector import AnomalyDetector
 from tacit.learn.driver import converse
 from tacit.learn.estimators import (
     AdditiveClassifier,
@@ -18,6 +20,7 @@ from tacit.learn.regression import fit_linear
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
 
 __all__ = [
-    "AdditiveClassifier", "AdditiveRegressor", "BoostedTreesClassifier", "BoostedTreesRegressor", "BoostingShape", "DetectionClassifier",
-    "FullBatchShape", "LearnSpec", "LinearClassifier", "LinearRegressor", "TargetSpec", "converse", "fit_boosted", "fit_full_batch", "fit_linear",
+    "UNLABELLED", "AdditiveClassifier", "AdditiveRegressor", "AnomalyDetector", "AnomalyShape", "BoostedTreesClassifier", "BoostedTreesRegressor",
+    "BoostingShape", "DetectionClassifier", "FullBatchShape", "LearnSpec", "LinearClassifier", "LinearRegressor", "TargetSpec", "converse",
+    "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear",
 ]

@@ -52,20 +52,25 @@ class _Private(BaseEstimator):  # type: ignore[misc]
             DataError: if the target cannot be learned from what the budget lets one see.
             UsageError: if a parameter is wrong; nothing is charged then.
         """
-        budget, named = self._checked_parameters(), is_named(X)
+        budget, table = self._checked_parameters(), self._table_to_fit(X)
+        labels, self._label_type = labels_of(self, y, table.num_rows, classify=self._task == "classify")
+        return self._fit_table(table.append_column(_TARGET, pa.array(labels)), unit, budget=budget, named=is_named(X))
+
+    def _table_to_fit(self, X: Any) -> pa.Table:
+        named = is_named(X)
         matrix = X if named else matrix_of(self, X, reset=True)
         table = table_from(matrix, None if named else self._names(matrix.shape[1]))
-        features, rows = tuple(table.column_names), table.num_rows
-        labels, self._label_type = labels_of(self, y, rows, classify=self._task == "classify")
-        if named:
-            self.n_features_in_, self.feature_names_in_ = len(features), np.array(features, dtype=object)
-        if {_TARGET, _UNIT} & set(features):
+        self._features = tuple(table.column_names)
+        if {_TARGET, _UNIT} & set(self._features):
             raise UsageError(f"Expected columns of X without the names «{_TARGET}» and «{_UNIT}», which the fit uses itself. Rename them.")
-        table = table.append_column(_TARGET, pa.array(labels))
+        return table
+
+    def _fit_table(self, table: pa.Table, unit: Any, *, budget: Budget, named: bool) -> Any:
+        if named:
+            self.n_features_in_, self.feature_names_in_ = len(self._features), np.array(self._features, dtype=object)
         if unit is not None:
-            table = table.append_column(_UNIT, units_of(unit, rows))
-        self._learn(table, features, budget, grouped=unit is not None)
-        self._features = features
+            table = table.append_column(_UNIT, units_of(unit, table.num_rows))
+        self._learn(table, self._features, budget, grouped=unit is not None)
         return self
 
     def _learn(self, table: pa.Table, features: tuple[str, ...], budget: Budget, *, grouped: bool) -> None:

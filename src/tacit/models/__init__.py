@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tacit.models.additive import AdditiveModel
+from tacit.models.anomaly import AnomalyModel
 from tacit.models.artefact import Model, load, save, verify_against
 from tacit.models.base import Predictor, Provenance
 from tacit.models.explain import Explanation, Shape
@@ -10,5 +11,6 @@ from tacit.models.linear import LinearModel
 from tacit.models.onnx_export import to_onnx
 
 __all__ = [
-    "AdditiveModel", "Explanation", "LinearModel", "Model", "Predictor", "Provenance", "Shape", "load", "save", "to_onnx", "verify_against",
+    "AdditiveModel", "AnomalyModel", "Explanation", "LinearModel", "Model", "Predictor", "Provenance", "Shape", "load", "save", "to_onnx",
+    "verify_against",
 ]

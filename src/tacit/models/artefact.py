@@ -15,12 +15,13 @@ from tacit.crypto import SigningKey, VerifyKey, canonical_bytes, from_canonical
 from tacit.errors import DataError, TacitError, VerificationError
 from tacit.guarantee import Guarantee
 from tacit.models.additive import AdditiveModel
+from tacit.models.anomaly import AnomalyModel
 from tacit.models.base import FORMAT, Predictor, Provenance, array_digest, little_endian, replacing
 from tacit.models.linear import LinearModel
 
 CONTEXT = "tacit.model@1"
-Model: TypeAlias = AdditiveModel | LinearModel
-_KINDS: dict[str, type[AdditiveModel] | type[LinearModel]] = {kind.kind: kind for kind in (AdditiveModel, LinearModel)}
+Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel
+_KINDS: dict[str, type[AdditiveModel] | type[LinearModel]] = {kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel)}
 _TYPES = {"u1": "U8", "i4": "I32", "f8": "F64"}
 _FIELDS = {"tacit", "signature", "public_key"}
 _LARGEST = 1 << 30

@@ -140,7 +140,11 @@ class Predictor(ABC):
             UsageError: for a model that predicts a number.
         """
         self._require_classes("predict_proba")
-        return probabilities(self.margins(data))
+        return self.probabilities_at(self.margins(data))
+
+    def probabilities_at(self, margins: Margins) -> NDArray[np.float64]:
+        """What `predict_proba` says at these margins."""
+        return probabilities(margins)
 
     def predict(self, data: Any) -> NDArray[Any]:
         """The most probable class of every record, as text, or the number in the target's own units; ``[rows]``."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tacit.domain import Category, Numeric
 from tacit.errors import MissingExtra, UsageError, VerificationError
 from tacit.models.additive import AdditiveModel
-from tacit.models.base import Predictor, probabilities, replacing
+from tacit.models.anomaly import AnomalyModel
+from tacit.models.base import Predictor, replacing
 from tacit.questions.losses import MARGIN_UNIT
 
 _OPSET, _ML_OPSET, _TOLERANCE = 17, 3, 1e-6
@@ -60,7 +61,7 @@ def _trial(model: AdditiveModel, rows: int = 512) -> tuple[dict[str, Any], NDArr
             inputs[name] = rng.choice(np.array([*kind.values, "", "never seen"], dtype=object), rows)[:, None]
     plain = {name: values[:, 0] for name, values in inputs.items()}
     margins = model.margins(plain)
-    return inputs, (model.answers(margins)[:, None] if model.target.bounds else probabilities(margins))
+    return inputs, (model.answers(margins)[:, None] if model.target.bounds else model.probabilities_at(margins))
 
 
 class _Graph:
@@ -133,6 +134,13 @@ class _Graph:
         tensor = self.onnx.TensorProto
         return self.onnx.helper.make_tensor_value_info(name, tensor.STRING if isinstance(kind, Category) else tensor.DOUBLE, [None, 1])
 
+    def rank(self, model: AnomalyModel, total: str) -> str:
+        """The share below the last edge that the margin reaches, double ``[rows, 1]``; half a margin step of rounding is allowed for."""
+        edges = self.constant((model.edges.astype(np.float64)[None, :] - 0.5) / MARGIN_UNIT)
+        reached = self.node("Cast", self.node("GreaterOrEqual", total, edges), to=self.onnx.TensorProto.INT64)
+        place = self.node("ReduceSum", reached, self.constant(np.array([1])), keepdims=1)
+        return self.node("Gather", self.constant(np.concatenate([[0.0], model.below])), place)
+
     def lookup(self, values: NDArray[np.int32], cell: str) -> str:
         gathered = self.node("Gather", self.constant(values.astype(np.float64) / MARGIN_UNIT), cell)
         return self.node("Squeeze", gathered, self.constant(np.array([1])))
@@ -146,6 +154,6 @@ class _Graph:
             return self.node("Max", high, self.constant(np.array([lower])), output="value")
         if model.target.outputs > 1:
             return self.node("Softmax", total, axis=1, output="probabilities")
-        second = self.node("Sigmoid", total)
+        second = self.rank(model, total) if isinstance(model, AnomalyModel) else self.node("Sigmoid", total)
         first = self.node("Sub", self.constant(np.array([1.0])), second)
         return self.node("Concat", first, second, axis=1, output="probabilities")

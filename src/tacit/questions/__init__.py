@@ -11,10 +11,11 @@ from tacit.questions.cells import CellSums, Frame, Update, restore
 from tacit.questions.counts import CountByKey, Histogram, Profile, UnitCount
 from tacit.questions.encoding import Target
 from tacit.questions.linear import LinearGradient, Moments
+from tacit.questions.occupancy import CellCounts, MarginCounts
 from tacit.questions.select import Select
 from tacit.questions.structure import Binning, Partition
 
-_CLASSES = (UnitCount, Profile, Histogram, CountByKey, CellSums, LinearGradient, Moments, Select)
+_CLASSES = (UnitCount, Profile, Histogram, CountByKey, CellSums, CellCounts, MarginCounts, LinearGradient, Moments, Select)
 _KINDS: dict[str, Callable[[dict[str, Any]], Question | Select]] = {kind.kind: kind.from_dict for kind in _CLASSES}
 
 KINDS = tuple(sorted(_KINDS))
@@ -42,6 +43,7 @@ def parse(data: dict[str, Any]) -> Question | Select:
 
 
 __all__ = [
-    "GRID", "KINDS", "Batch", "Binning", "Bounds", "CellSums", "CountByKey", "Frame", "Histogram", "LinearGradient", "Moments", "Partition",
-    "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "UnitCount", "Update", "is_known", "parse", "restore",
+    "GRID", "KINDS", "Batch", "Binning", "Bounds", "CellCounts", "CellSums", "CountByKey", "Frame", "Histogram", "LinearGradient",
+    "MarginCounts", "Moments", "Partition", "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "UnitCount",
+    "Update", "is_known", "parse", "restore",
 ]

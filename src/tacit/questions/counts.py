@@ -114,7 +114,7 @@ class Profile:
 
     def bounds(self, relation: Relation) -> Bounds:
         """See the class."""
-        return _count_bounds(len(self.columns), self.size, self.clip, relation)
+        return count_bounds(len(self.columns), self.size, clip=self.clip, relation=relation)
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[131 * columns]``, column by column."""
@@ -122,7 +122,7 @@ class Profile:
 
     def _part(self, batch: Batch) -> Sums:
         shapes = [raw_shape(column(batch, name)) + i * self.PER_COLUMN for i, name in enumerate(self.columns)]
-        units = _clipped_together(batch, self.clip)
+        units = clipped_together(batch, self.clip)
         return clipped_counts(np.concatenate(shapes), None if units is None else np.tile(units, len(shapes)), size=self.size, clip=self.clip)
 
     def to_dict(self) -> dict[str, Any]:
@@ -183,14 +183,14 @@ class Histogram:
 
     def bounds(self, relation: Relation) -> Bounds:
         """One row counts once per column."""
-        return _count_bounds(len(self.sizes), self.size, self.clip, relation)
+        return count_bounds(len(self.sizes), self.size, clip=self.clip, relation=relation)
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[size]``, column by column."""
         return _total(records, self.domain.names, self.size, self._part)
 
     def _part(self, batch: Batch) -> Sums:
-        units = _clipped_together(batch, self.clip)
+        units = clipped_together(batch, self.clip)
         codes = [encode(column(batch, name), kind) for name, kind in self.domain.columns]
         groups = [self.groups(kind) for _, kind in self.domain.columns]
         if units is None:
@@ -285,7 +285,8 @@ class CountByKey:
         return cls(data["column"], tuple(data["keys"]), int(data["keys_per_unit"]), int(data["rows_per_key"]), data["salt"])
 
 
-def _count_bounds(columns: int, size: int, clip: int | None, relation: Relation) -> Bounds:
+def count_bounds(columns: int, size: int, *, clip: int | None, relation: Relation) -> Bounds:
+    """Bounds of counts to which a row adds one in each of ``columns`` groups; a replaced row changes two counts in each."""
     if clip is not None:
         return Bounds.from_l2(clip, size=size, relation=relation)
     factor = relation.factor
@@ -293,7 +294,7 @@ def _count_bounds(columns: int, size: int, clip: int | None, relation: Relation)
     return Bounds(min(size, columns * factor), GRID * columns * factor, length, GRID)
 
 
-def _clipped_together(batch: Batch, clip: int | None) -> Index | None:
+def clipped_together(batch: Batch, clip: int | None) -> Index | None:
     """The unit of each row, if units are clipped; a row without a unit is one."""
     if clip is None and batch.units is not None:
         raise UsageError("Expected a clip for records whose unit has several rows; pass clip, or use one row per unit.")

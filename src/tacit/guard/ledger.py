@@ -407,8 +407,9 @@ def _refusal(rule: Filter, costs: list[Cost], cost: Cost, *, scope: Scope, until
             f"refused: this plan takes delta={extras:.2g} for its samplers and selection on {scope}; {room:.2g} is left{end}. "
             "Ask fewer coordinates, on a finer grid, or with a smaller selection_delta."
         )
-    price, left = _rounded(rule.epsilon([cost]), ROUND_CEILING), _rounded(rule.left(costs), ROUND_FLOOR)
-    return f"refused: this plan costs epsilon={price} on {scope}; {left} is left{end}. {advice}"
+    price, left = rule.epsilon([cost]), _rounded(rule.left(costs), ROUND_FLOOR)
+    what = f"epsilon={_rounded(price, ROUND_CEILING)}" if math.isfinite(price) else "more epsilon than can be accounted for"
+    return f"refused: this plan costs {what} on {scope}; {left} is left{end}. {advice}"
 
 
 def _rounded(value: float, rounding: str, digits: int = 3) -> str:

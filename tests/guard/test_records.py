@@ -692,3 +692,21 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, private_tmp: Path, u
     count, grown = map(int, output.split())
     assert count == 2_000_000
     assert grown < (300 if unit is None else 600), grown
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+def test_a_nameless_index_of_pandas_is_no_column(format: str, tmp_path: Path) -> None:
+    """It numbers the rows, so that a detector would learn when a record was written."""
+    frame = pd.DataFrame({"user": ["a", "b", "c"], "size": [1.0, 2.0, 3.0]}, index=[7, 9, 4])
+    stored = pa.Table.from_pandas(frame)
+    assert "__index_level_0__" in stored.column_names
+    path = tmp_path / f"t.{format}"
+    if format == "parquet":
+        pq.write_table(stored, path)
+    else:
+        with pa.ipc.new_file(path, stored.schema) as writer:
+            writer.write_table(stored)
+    for source in (path, stored):
+        with Records.open(source) as records:
+            assert records.names == ("user", "size")
+            assert [batch.rows for batch in records.batches()] == [3]

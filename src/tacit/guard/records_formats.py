@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 _LARGEST_TEXT = 1 << 30
 _PAGE_BUFFER = 1 << 20
+_INDEX = re.compile(r"__index_level_\d+__")
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _UNPRINTED = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError)
 
@@ -164,13 +166,13 @@ def _raise_if_storage(error: BaseException) -> None:
 
 
 def fields_of(schema: pa.Schema, *, where: str) -> tuple[Field, ...]:
-    """The columns of an Arrow schema.
+    """The columns of an Arrow schema; a nameless index that pandas stored is none.
 
     Raises:
         DataError: if there are none, or if two have one name.
     """
     require_distinct(schema.names, where=where)
-    return tuple(Field(field.name, field.name, kind_of(field.type)) for field in schema)
+    return tuple(Field(field.name, field.name, kind_of(field.type)) for field in schema if not _INDEX.fullmatch(field.name))
 
 
 def require_distinct(names: Sequence[str], *, where: str) -> None:
@@ -282,7 +284,7 @@ class ParquetReader:
             groups = (footer.row_group(index) for index in range(footer.num_row_groups))
             size += max(sum(group.total_byte_size for group in groups), footer.num_rows * footer.num_columns * 16)
         types = {name: _common([schema.field(name).type for schema in schemas], name) for name in _same_names(schemas)}
-        fields = tuple(Field(name, name, kind_of(kind)) for name, kind in types.items())
+        fields = fields_of(pa.schema(list(types.items())), where=str(paths[0]))
         return cls(tuple(paths), fields, rows, size, Unchanged.of(paths), types)
 
     def read(self, stored: Sequence[str], *, batch_rows: int) -> Iterator[pa.Table]:

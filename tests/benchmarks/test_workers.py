@@ -90,7 +90,7 @@ def test_a_shadow_of_the_loop_depends_on_its_members_alone(quiet: shadows.Settin
 
 def test_the_comparison_names_both_ways_and_their_seconds() -> None:
     found = shadows.compare(shadows.setting(rows=600, shadows=2))
-    assert min(found[name] for name in ("joint", "as_a_guard", "bare", "scoring")) > 0
+    assert min(found[name] for name in ("joint", "fits", "as_a_guard", "bare", "scoring")) > 0
     assert (found["shadows"], found["pool"]) == (2, 600)
 
 
@@ -119,12 +119,14 @@ def test_the_simulator_row_holds_its_rate(monkeypatch: pytest.MonkeyPatch, rate:
     assert found.ratio == rate / 50_000
 
 
-@pytest.mark.parametrize(("bare", "passed"), [(3.1, True), (2.9, False)])
-def test_the_shadow_row_compares_with_the_faster_of_two_ways(monkeypatch: pytest.MonkeyPatch, bare: float, passed: bool) -> None:
-    answers(monkeypatch, shadow_rows, {"joint": 1.0, "as_a_guard": 9.0, "bare": bare, "scoring": 1.0})
+@pytest.mark.parametrize(("fits", "passed"), [(3.1, True), (2.9, False)])
+def test_the_shadow_row_compares_with_fits_and_says_what_loops_take(monkeypatch: pytest.MonkeyPatch, fits: float, passed: bool) -> None:
+    answers(monkeypatch, shadow_rows, {"joint": 1.0, "fits": fits, "as_a_guard": 9.0, "bare": 2.0, "scoring": 1.0})
     found = shadow_rows.batched(Options(1))
     assert found.passed is passed
-    assert found.peer_figure == bare
+    assert found.peer_figure == fits
+    assert found.details["over_loops"]["bare NumPy loop"] == 0.5
+    assert found.details["with_scoring"] == 1 / 3
 
 
 @pytest.mark.parametrize(

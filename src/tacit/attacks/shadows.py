@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,18 @@ from tacit.errors import UsageError
 from tacit.learn.boosting import DAMPING, LARGEST, STEP
 from tacit.learn.regression import Descent
 from tacit.models import AdditiveModel, LinearModel
+from tacit.questions.base import GRID
 from tacit.questions.cells import unit_slices
-from tacit.questions.losses import HESSIAN_SCALE
+from tacit.questions.losses import (
+    HESSIAN_SCALE,
+    MARGIN_UNIT,
+    logistic_entries,
+    logistic_starts,
+    packed_logistic_table,
+    unpack_sums,
+)
 
-_CHUNK = 2_048
-_SCALE = np.float32(HESSIAN_SCALE["logistic"])
+_CHUNK = 4_096
 
 Matrix = NDArray[np.float32]
 
@@ -87,63 +95,105 @@ def batched_shadows(
     if model.loss != "logistic":
         raise UsageError("Expected a model of two classes; shadows of others are not built yet.")
     sigma = (noise_multiplier or 0.0) * (pool.clip or 1.0)
-    members = membership.astype(np.float32)
-    margins = np.zeros(membership.shape, np.float32)
+    training = _Training.of(pool, membership)
     for update in model.updates:
-        cells = update.partition.cells(pool.inputs).astype(np.int32)
-        gradient, hessian = _cell_sums(pool, cells, margins, members=members, size=update.partition.size)
+        gradient, hessian = training.sums(update.partition.cells(pool.inputs).astype(np.int32), update.partition.size)
         gradient += sigma * rng.standard_normal(gradient.shape, np.float32)
-        hessian += sigma / _SCALE * rng.standard_normal(hessian.shape, np.float32)
+        hessian += sigma / HESSIAN_SCALE["logistic"] * rng.standard_normal(hessian.shape, np.float32)
         values = -STEP * gradient / (np.maximum(hessian, 0) + 1 + DAMPING["logistic"] * sigma)
-        values = np.clip(values, -LARGEST, LARGEST).astype(np.float32)
-        for rows in pool.chunks():
-            margins[rows] += values.take(cells[rows], axis=0)
-    return margins
+        training.pending = np.rint(np.clip(values, -LARGEST, LARGEST) * MARGIN_UNIT).astype(np.int32)
+    return training.finished()
 
 
-def _cell_sums(pool: Pool, cells: NDArray[np.int32], margins: Matrix, *, members: Matrix, size: int) -> tuple[Matrix, Matrix]:
-    """Gradient and hessian sums of every shadow: float32 ``[cells, shadows]`` each."""
-    shadows = margins.shape[1]
-    total = np.zeros((size, 2 * shadows), np.float32)
-    for rows in pool.chunks():
-        terms = _terms(margins[rows], pool.labels[rows], members[rows])
-        if pool.units is None or pool.clip is None:
-            total += _onehot(cells[rows], size) @ terms
-        else:
-            places, sums = _clipped(terms, pool.units[rows], cells[rows], clip=pool.clip)
-            total += _onehot(places, size) @ sums
-    return total[:, :shadows], total[:, shadows:]
+@dataclass
+class _Training:
+    """All shadows of one training, by the tables that a guard's question reads.
+
+    Everything is done chunk by chunk, so that it stays in the cache: last step's values are added to the margins, each margin leads to its
+    entry (label and membership are in it), and one product sums gradients and hessians, packed in one number.
+    """
+
+    pool: Pool
+    starts: NDArray[np.int32]
+    margins: NDArray[np.int32]
+    cells: NDArray[np.int32]
+    gained: NDArray[np.int32]
+    entries: NDArray[np.intp]
+    packed: NDArray[np.float64]
+    table: NDArray[np.float64]
+    pending: NDArray[np.int32] | None = None
+
+    @classmethod
+    def of(cls, pool: Pool, membership: NDArray[np.bool_]) -> _Training:
+        """All margins at zero; who is no member has entries of a table of zeros, beyond the table of the loss."""
+        work = (max((rows.stop - rows.start for rows in pool.chunks()), default=0), membership.shape[1])
+        table = packed_logistic_table()
+        away = logistic_starts(np.array([2], np.int32)) - logistic_starts(np.array([0], np.int32))
+        starts = logistic_starts(pool.labels.astype(np.int32))[:, None] + away * ~membership
+        return cls(
+            pool, starts, starts.copy(), np.zeros(len(starts), np.int32), np.empty(work, np.int32), np.empty(work, np.intp), np.empty(work),
+            np.concatenate([table, np.zeros_like(table)]),
+        )
+
+    def finished(self) -> Matrix:
+        """Margins of all records under all shadows, after all steps: float32 ``[records, shadows]``."""
+        for rows in self.pool.chunks():
+            self._advance(rows)
+        self.pending = None
+        return np.asarray((self.margins - self.starts) / np.float32(MARGIN_UNIT), np.float32)
+
+    def sums(self, cells: NDArray[np.int32], size: int) -> tuple[Matrix, Matrix]:
+        """Gradient and hessian sums of every shadow, in natural units: float32 ``[cells, shadows]`` each."""
+        gradients, hessians = (np.zeros((size, self.margins.shape[1])) for _ in range(2))
+        for rows in self.pool.chunks():
+            self._advance(rows)
+            packed, places = self._packed(rows), cells[rows]
+            if self.pool.units is None or self.pool.clip is None:
+                parts: tuple[NDArray[Any], ...] = unpack_sums(_onehot(places, size) @ packed)
+            else:
+                parts = _clipped(packed, self.pool.units[rows], places, size=size, clip=self.pool.clip * GRID)
+            gradients += parts[0]
+            hessians += parts[1]
+        self.cells = cells
+        scale = HESSIAN_SCALE["logistic"] * GRID
+        return (gradients / GRID).astype(np.float32), (hessians / scale).astype(np.float32)
+
+    def _advance(self, rows: slice) -> None:
+        if self.pending is not None:
+            gained = self.gained[: rows.stop - rows.start]
+            self.pending.take(self.cells[rows], axis=0, out=gained, mode="clip")
+            np.add(self.margins[rows], gained, out=self.margins[rows])
+
+    def _packed(self, rows: slice) -> NDArray[np.float64]:
+        """Gradient and hessian of members in one number, 0 for others: float64 ``[records, shadows]``."""
+        count = rows.stop - rows.start
+        entries = logistic_entries(self.margins[rows], work=self.gained[:count], out=self.entries[:count])
+        return self.table.take(entries, out=self.packed[:count], mode="clip")
 
 
-def _terms(margins: Matrix, labels: NDArray[np.int64], members: Matrix) -> Matrix:
-    """Gradients and hessians of members, 0 for others: float32 ``[records, 2 shadows]``; with tanh(m/2) = 2p - 1."""
-    shadows = margins.shape[1]
-    terms = np.empty((len(margins), 2 * shadows), np.float32)
-    slope = np.tanh(margins * np.float32(0.5))
-    half = members * np.float32(0.5)
-    np.multiply(slope - (2 * labels - 1).astype(np.float32)[:, None], half, out=terms[:, :shadows])
-    np.multiply(1 - slope * slope, half * np.float32(0.5), out=terms[:, shadows:])
-    return terms
-
-
-def _clipped(terms: Matrix, units: NDArray[np.int64], cells: NDArray[np.int32], *, clip: float) -> tuple[NDArray[np.int32], Matrix]:
-    """Sums per unit and cell, each unit's vector no longer than ``clip``: the cell of every sum, and float32 ``[sums, 2 shadows]``."""
-    shadows = terms.shape[1] // 2
+def _clipped(
+    packed: NDArray[np.float64], units: NDArray[np.int64], cells: NDArray[np.int32], *, size: int, clip: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gradient and hessian sums, each unit's vector no longer than ``clip``: float64 ``[size, shadows]`` each."""
     owner = (units - units[0]).astype(np.int64)
     pairs, place = np.unique(owner * 256 + cells, return_inverse=True)
-    sums = np.asarray(_onehot(place.astype(np.int32), len(pairs)) @ terms, np.float32)
+    gradient, hessian = unpack_sums(_onehot(place.astype(np.int32), len(pairs)) @ packed)
     who = (pairs // 256).astype(np.int32)
-    squares = _onehot(who, int(who.max()) + 1) @ (sums[:, :shadows] ** 2 + (_SCALE * sums[:, shadows:]) ** 2)
-    factors = np.minimum(1.0, clip / np.sqrt(np.maximum(squares, 1e-12))).astype(np.float32)[who]
-    sums[:, :shadows] *= factors
-    sums[:, shadows:] *= factors
-    return (pairs % 256).astype(np.int32), sums
+    squares = _onehot(who, int(who.max()) + 1) @ (gradient.astype(np.float64) ** 2 + hessian.astype(np.float64) ** 2)
+    factors = np.minimum(1.0, clip / np.sqrt(np.maximum(squares, 1.0)))[who]
+    where = _onehot((pairs % 256).astype(np.int32), size)
+    return where @ (gradient * factors), where @ (hessian * factors)
 
 
 def _onehot(places: NDArray[np.int32], size: int) -> Any:
     """Sparse ``[size, records]`` with a one where each record lies."""
-    count = len(places)
-    return sparse.csc_array((np.ones(count, np.float32), places, np.arange(count + 1, dtype=np.int32)), shape=(size, count))
+    ones, ends = _one_each(len(places))
+    return sparse.csc_array((ones, places, ends), shape=(size, len(places)))
+
+
+@lru_cache(maxsize=8)
+def _one_each(count: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    return np.ones(count), np.arange(count + 1, dtype=np.int32)
 
 
 def batched_linear_shadows(
@@ -171,13 +221,17 @@ def batched_linear_shadows(
     sizes = np.maximum(membership.sum(axis=0), 1.0)[:, None]
     shape = (membership.shape[1], design.shape[1])
     descent = Descent(shape, columns=len(model.domain.columns), iterations=iterations, noise=sigma / sizes)
-    for _ in range(iterations):
+    for step in range(iterations):
         total = np.zeros(descent.weights.shape)
         for rows in pool.chunks():
             p = expit(design[rows] @ descent.weights.T.astype(np.float32))
             slopes = (p - pool.labels[rows, None].astype(np.float32)) * members[rows]
             total += _linear_sums(pool, rows, design[rows], slopes=slopes)
-        descent.move((total + sigma * rng.standard_normal(total.shape)) / sizes)
+        gradient = (total + sigma * rng.standard_normal(total.shape)) / sizes
+        if step == 0 and pool.clip is None:
+            descent.start(gradient, even=0.5)
+        else:
+            descent.move(gradient)
     return np.asarray(design @ descent.average.T, np.float32)
 
 

@@ -66,8 +66,8 @@ def test_single_features_alone_do_not_see_what_is_rare_together() -> None:
 
 def test_it_ranks_about_as_an_isolation_forest_without_privacy() -> None:
     rng = np.random.default_rng(5)
-    X = rng.normal(size=(20_000, 6)) @ rng.normal(size=(6, 6))
-    fresh, strange = rng.normal(size=(4_000, 6)) @ rng.normal(size=(6, 6)), 3 * rng.standard_t(2, size=(1_000, 6))
+    mixed = rng.normal(size=(6, 6))
+    X, fresh, strange = rng.normal(size=(20_000, 6)) @ mixed, rng.normal(size=(4_000, 6)) @ mixed, 3 * rng.standard_t(2, size=(1_000, 6))
     truth, both = np.repeat([0, 1], [4_000, 1_000]), np.concatenate([fresh, strange])
     forest = roc_auc_score(truth, -IsolationForest(random_state=0).fit(X).score_samples(both))
     detector = AnomalyDetector(Budget(1.0, 1e-5), domain=Domain(tuple((f"x{i}", Numeric(-30, 30)) for i in range(6)))).fit(X)

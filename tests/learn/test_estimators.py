@@ -393,8 +393,8 @@ def test_replacing_one_record_costs_twice_the_noise(X: np.ndarray) -> None:
     domain = Domain.of(x0=Category(tuple(f"v{i}" for i in range(250))), x1=Numeric(-4, 4))
     multiplier, noise = {}, {}
     for relation in ("add/remove", "zero-out", "replace"):
-        estimator = LinearClassifier(Budget(1.0, 1e-5), domain=domain, classes=[0, 1], relation=relation, iterations=1)
-        fits = [estimator.fit(X, np.full(ROWS, 7)).model_.weights for _ in range(10)]  # nobody has a label: one step of noise alone
+        estimator = LinearClassifier(Budget(1.0, 1e-5), domain=domain, classes=[0, 1], relation=relation, iterations=2)
+        fits = [estimator.fit(X, np.full(ROWS, 7)).model_.weights for _ in range(10)]  # nobody has a label: steps of noise alone
         multiplier[relation] = estimator.ledger_.notes[-1].body["plan"]["steps"][-1]["noise_multiplier"]
         noise[relation] = float(np.std(fits))
         assert estimator.guarantee_.relation == Relation(relation)

@@ -119,6 +119,30 @@ def test_columns_of_few_values_are_learned_without_a_domain(kind: Build, values:
         assert found > best - 0.06  # usual: within 0.02; it was 0.5 where cells of different values were merged
 
 
+@pytest.mark.parametrize("kind", [*CLASSIFIERS, *REGRESSORS])
+def test_units_of_several_rows_cost_noise_and_nothing_else(kind: Build, train: Data, fresh: Data) -> None:
+    """Usual: within 0.01 of rows that are units. A ridge regression that took the number of units for that of rows had a score of -13."""
+    unit, moved = np.repeat(np.arange(ROWS // 10), 10), fresh._replace(X=fresh.X + 1)
+    if kind in CLASSIFIERS:
+        assert auc(classifier(kind, NO_NOISE, rows_per_unit=10).fit(train.X + 1, train.label, unit=unit), moved) > 0.91
+    else:
+        assert regressor(kind, NO_NOISE, rows_per_unit=10).fit(train.X + 1, train.number, unit=unit).score(moved.X, moved.score) > 0.9
+
+
+@pytest.mark.parametrize(("share", "behind"), [(0.01, 0.01), (0.5, 0.03)])  # usual: 0.003; 0.021
+def test_a_rare_class_is_ranked_by_a_linear_model_as_a_common_one_is(share: float, behind: float) -> None:
+    """The loss is flat where a class is rare: at a rate for common classes its weights stay far behind."""
+    rng = np.random.default_rng(4)
+    X = rng.lognormal(size=(60_000, 12))
+    score = np.log(X[:, 0] * X[:, 1]) + rng.logistic(scale=0.4, size=60_000)
+    y = score > np.quantile(score, 1 - share)
+    domain = Domain(tuple((f"x{i}", Numeric(0, 100)) for i in range(12)))
+    fitted = LinearClassifier(Budget(8.0, 1e-5), domain=domain, classes=[False, True]).fit(X[:50_000], y[:50_000])
+    found = roc_auc_score(y[50_000:], fitted.decision_function(X[50_000:]))
+    assert found > roc_auc_score(y[50_000:], np.log1p(X[50_000:, :2]).sum(axis=1)) - behind
+    assert abs(float(fitted.predict_proba(X[50_000:])[:, 1].mean()) - float(y.mean())) < 0.01
+
+
 @pytest.mark.parametrize("kind", REGRESSORS)
 def test_many_useless_features_do_not_outweigh_a_useful_one(kind: Build) -> None:
     rng = np.random.default_rng(2)

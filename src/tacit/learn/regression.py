@@ -25,6 +25,8 @@ from tacit.randomness.skellam import MAX_VARIANCE
 ITERATIONS = 80
 RATE, MOMENTUM, RIDGE, UPHILL = 4.0, 0.95, 20.0, 2.0
 _RIDGE = 0.05
+LEAST_SHARE, HALF = 0.005, 0.5
+LOUD = 0.01  # noise of a mean gradient from which on steps are not lengthened
 _MOST_FOUND = 4_000
 
 
@@ -45,7 +47,29 @@ class Descent:
         self.weights, self._speed, self._tail = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self._half, self._iterations, self._step, self._noise = iterations // 2, iterations, 0, noise
         self._ridge = 0.0 if noise is None else RIDGE * np.square(noise) / iterations
-        self._rate = 1 / ((1 + columns) / RATE + self._ridge)
+        self._columns = columns
+        self._rate: NDArray[np.float64] | float = 1 / ((1 + columns) / RATE + self._ridge)
+
+    def start(self, gradient: NDArray[np.float64], *, even: float) -> None:
+        """Take the first step. Where the noise is small, begin where every record gets its class's share, with a rate for the curvature there.
+
+        A logistic loss is flat where a class is rare: its curvature is share · (1 − share), and never above a quarter. The gradient at zero
+        tells the share. With more noise, larger steps would only carry it further.
+
+        Args:
+            gradient: of the mean loss at weights zero; the first column is the intercept's.
+            even: the share that weights of zero give each class.
+        """
+        quiet = np.zeros((len(gradient), 1)) if self._noise is None else np.broadcast_to(self._noise, (len(gradient), 1)) / LOUD
+        if (quiet >= 1).any():
+            self.move(gradient)
+            return
+        self._step += 1
+        share = np.clip(even - gradient[:, :1], LEAST_SHARE, 1 - LEAST_SHARE)
+        self.weights[:, :1] = np.log(share) - np.log(1 - share if even == HALF else even)
+        curvature = np.maximum(4 * share * (1 - share), quiet)
+        self._rate = 1 / ((1 + self._columns) * curvature / RATE + self._ridge)
+        self._tail += self.weights * (self._step > self._half)
 
     def move(self, gradient: NDArray[np.float64]) -> None:
         """Take one step against the gradient of the mean loss."""
@@ -86,7 +110,11 @@ class Logistic:
             units = np.rint(descent.weights * MARGIN_UNIT).astype(np.int32)
             question = LinearGradient(self.target, self.loss, self.domain, units, self.clip)
             answer: NDArray[np.int64] = yield self.first_step + step, question
-            descent.move(answer.reshape(shape) / (GRID * DESIGN_UNIT * float(max(self.size, 1))))
+            gradient = answer.reshape(shape) / (GRID * DESIGN_UNIT * float(max(self.size, 1)))
+            if step == 0 and self.clip is None:
+                descent.start(gradient, even=1 / max(2, shape[0]))
+            else:
+                descent.move(gradient)
         return descent.average
 
 
@@ -112,7 +140,8 @@ class Ridge:
         products = np.zeros((question.width, question.width))
         products[np.triu_indices(question.width)] = answer / float(GRID)
         products += np.triu(products, 1).T
-        rows = max(1.0, min(self.size, products[0, 0] + 2 * self.sigma))
+        counted = max(1.0, products[0, 0] + 2 * self.sigma)
+        rows = counted if self.clip is not None else min(float(max(self.size, 1)), counted)
         means, level = self._above_noise(products[0, 1:-1]) / rows, float(np.clip(products[0, -1] / rows, -1, 1))
         slopes = self._above_noise(products[1:-1, -1] - rows * level * means)
         ridge = _RIDGE + self.sigma * math.sqrt(question.width)

@@ -19,7 +19,7 @@ from scipy.optimize import isotonic_regression
 from tacit.errors import UsageError
 from tacit.guard import Aggregator, Plan
 from tacit.learn.boosting import random_tree
-from tacit.learn.discovery import simplex
+from tacit.learn.discovery import simplex, total_of
 from tacit.learn.driver import Steps
 from tacit.learn.spending import Outlay, preparation, unit_clip
 from tacit.learn.training import LearnSpec, Preparation, TargetSpec, open_and_run, provenance_of, structure_generator
@@ -54,7 +54,7 @@ class Rarity:
         frame: the bins; its target is `UNLABELLED`.
         shape: of the trees.
         plan: that is being answered.
-        size: noised number of units.
+        size: about how many records there are.
         rng: public randomness.
         aggregator: who answers.
         first_step: of the cell counts in the plan; the margin counts follow.
@@ -73,7 +73,7 @@ class Rarity:
         partitions = self._partitions()
         cells = CellCounts(self.frame.binning, partitions, unit_clip(self.aggregator, _length(len(partitions))))
         answer: NDArray[np.int64] = yield self.first_step, cells
-        updates, spread = rarity(partitions, answer / GRID, sigma=self._sigma(cells, self.first_step), size=self.size)
+        updates, spread = rarity(partitions, answer / GRID, sigma=self._sigma(cells, self.first_step), size=None if cells.clip else self.size)
         edges = margin_edges(updates, spread)
         margins = MarginCounts(self.frame.binning, updates, edges, unit_clip(self.aggregator, GRID))
         counted: NDArray[np.int64] = yield self.first_step + 1, margins
@@ -87,7 +87,8 @@ class Rarity:
         singles = [Partition.of_feature(feature, bins) for feature, bins in enumerate(counts)]
         if not self.shape.trees:
             return tuple(singles)
-        sigma = self.plan.step(self.first_step).noise_multiplier * math.sqrt(len(singles) + self.shape.trees)
+        length = _length(len(singles) + self.shape.trees)
+        sigma = self.plan.step(self.first_step).noise_multiplier * (unit_clip(self.aggregator, length) or length) / GRID
         depth = self.shape.depth or depth_for(self.size, sigma)
         even = np.full(len(counts), 1 / len(counts))
         return (*singles, *(random_tree(self.frame.binning, even, depth=depth, rng=self.rng) for _ in range(self.shape.trees)))
@@ -103,7 +104,7 @@ def depth_for(size: int, sigma: float) -> int:
 
 
 def rarity(
-    partitions: tuple[Partition, ...], counts: NDArray[np.float64], *, sigma: float, size: int,
+    partitions: tuple[Partition, ...], counts: NDArray[np.float64], *, sigma: float, size: int | None,
 ) -> tuple[tuple[Update, ...], float]:
     """What each cell is worth: the logarithm of how much rarer it is than the cell of a typical record (nats, in margin steps).
 
@@ -111,7 +112,7 @@ def rarity(
         partitions: of the records.
         counts: noisy counts, partition by partition.
         sigma: of their noise.
-        size: noised number of records.
+        size: noised number of records; ``None`` where only that of units is known.
 
     A count below twice the noise says no more than «rare», so that it counts as that much.
 
@@ -122,7 +123,7 @@ def rarity(
     for partition in partitions:
         found = counts[start : start + partition.size]
         start += partition.size
-        mass = simplex(found, float(max(size, 1)))
+        mass = simplex(found, total_of(found, size=size))
         share = mass / max(float(mass.sum()), 1.0)
         surprise = -np.log(np.maximum(mass, floor) / max(float(mass.sum()), 1.0))
         surprise -= float((share * surprise).sum())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.domain import Category, Domain, Numeric
-from tacit.learn.discovery import simplex
+from tacit.learn.discovery import simplex, total_of
 from tacit.questions import GRID, Binning, Histogram
 
 CUTS = 48
@@ -34,7 +34,7 @@ def binning_of(domain: Domain, question: Histogram | None, answer: NDArray[np.in
         question: the histogram of the numeric ones, ``None`` if there are none.
         answer: its noisy answer in grid steps.
         sigma: standard deviation of its noise, in units.
-        size: noised number of units.
+        size: noised number of records; ignored where units have an unknown number of rows.
     """
     counts: dict[str, NDArray[np.float64]] = {}
     if question is not None and answer is not None:
@@ -45,13 +45,14 @@ def binning_of(domain: Domain, question: Histogram | None, answer: NDArray[np.in
             tables.append(np.arange(kind.code_count, dtype=np.uint8))
         else:
             groups = question.groups(kind) if question is not None else np.arange(kind.code_count)
-            tables.append(_table(kind, groups, counts[name], sigma, size))
+            known = None if question is None or question.clip is not None else size
+            tables.append(_table(kind, groups, counts[name], sigma, total_of(counts[name][1:], size=known)))
     return Binning(domain, tuple(tables))
 
 
-def _table(kind: Numeric, groups: NDArray[np.int64], counts: NDArray[np.float64], sigma: float, size: int) -> NDArray[np.uint8]:
+def _table(kind: Numeric, groups: NDArray[np.int64], counts: NDArray[np.float64], sigma: float, total: float) -> NDArray[np.uint8]:
     raw = counts[1:]
-    cuts = _cuts(raw, simplex(raw, float(size)) / size, _live(kind, groups, raw, sigma), sigma)
+    cuts = _cuts(raw, simplex(raw, total) / total, _live(kind, groups, raw, sigma), sigma)
     starts = np.zeros(len(raw), np.int64)
     starts[cuts] = 1
     return np.concatenate([[0], 1 + np.cumsum(starts)])[groups].astype(np.uint8)

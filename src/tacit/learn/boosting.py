@@ -53,7 +53,7 @@ class Boosting:
         shape: number and size of blocks.
         noise_multiplier: σ of one coordinate of the plan's cell sums, over the length of one unit's contribution.
         rng: public randomness for orders, features and thresholds.
-        size: noised number of units.
+        size: about how many records there are.
         clip: of one unit's contribution; ``None`` if every row is a unit.
         first_step: where in the plan the cell sums begin.
     """
@@ -104,7 +104,7 @@ class Boosting:
 
 
 def depth_for(size: int, sigma: float) -> int:
-    """How many levels a tree has, for so many units and noise of so many units in every cell.
+    """How many levels a tree has, for so many records and noise of so many in every cell.
 
     >>> [depth_for(30_000, sigma) for sigma in (500.0, 60.0, 10.0)]
     [4, 5, 7]

@@ -27,18 +27,23 @@ def simplex(values: NDArray[np.float64], total: float) -> NDArray[np.float64]:
     return np.asarray(np.maximum(values - excess[np.flatnonzero(ordered > excess)[-1]], 0.0))
 
 
-def texts_among(answer: NDArray[np.int64], columns: Sequence[str], *, size: int) -> tuple[str, ...]:
+def total_of(counts: NDArray[np.float64], *, size: int | None) -> float:
+    """What counts of all records add up to: the noised number of records, or their own sum where units have an unknown number of rows."""
+    return max(float(counts.sum()) if size is None else float(size), 1.0)
+
+
+def texts_among(answer: NDArray[np.int64], columns: Sequence[str], *, size: int | None) -> tuple[str, ...]:
     """Which columns hold mostly text, by their noisy profiles."""
     found = []
     for name, counts in zip(columns, _profiles(answer), strict=True):
-        mass = simplex(counts, float(max(size, 1)))
+        mass = simplex(counts, total_of(counts, size=size))
         if mass[Profile.TEXT] > mass[Profile.TEXT + 1 :].sum():
             found.append(name)
     return tuple(found)
 
 
 def found_domain(
-    columns: Sequence[str], answer: NDArray[np.int64], common: Mapping[str, Sequence[str]], *, sigma: float, size: int,
+    columns: Sequence[str], answer: NDArray[np.int64], common: Mapping[str, Sequence[str]], *, sigma: float, size: int | None,
 ) -> Domain:
     """The domain of some columns.
 
@@ -47,7 +52,7 @@ def found_domain(
         answer: its noisy answer in grid steps.
         common: the selected values of the columns that hold text, most common first.
         sigma: standard deviation of the answer's noise, in units.
-        size: noised number of units.
+        size: noised number of records; ``None`` where only that of units is known.
     """
     kinds: list[tuple[str, ColumnType]] = []
     for name, counts in zip(columns, _profiles(answer), strict=True):
@@ -60,12 +65,12 @@ def _profiles(answer: NDArray[np.int64]) -> NDArray[np.float64]:
     return answer.reshape(-1, Profile.PER_COLUMN).astype(np.float64) / GRID
 
 
-def _bounds(counts: NDArray[np.float64], sigma: float, size: int) -> Numeric:
+def _bounds(counts: NDArray[np.float64], sigma: float, size: int | None) -> Numeric:
     """Outer powers of two of the octaves that visibly hold values; one octave more where a rare outer one may hide under the noise."""
     seen = np.flatnonzero(counts[2:] > _SEEN * sigma) + 2 - Profile.ZERO
     if not len(seen) or not seen.any():
         return Numeric(0.0, 1.0)
-    margin = 2.0 if _SEEN * sigma > _WIDE * size else 1.0
+    margin = 2.0 if _SEEN * sigma > _WIDE * total_of(counts, size=size) else 1.0
     lower, upper = _edge(int(seen.min()), outer=-1), _edge(int(seen.max()), outer=1)
     smallest = 2.0 ** (int(np.abs(seen[seen != 0]).min()) - 33)
     return Numeric(lower * (margin if lower < 0 else 1.0), upper * (margin if upper > 0 else 1.0), smallest)

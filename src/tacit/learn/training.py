@@ -95,7 +95,7 @@ class LearnSpec:
 
 @dataclass
 class Grounds:
-    """What is known before learning: the noised size, the frame, and the public randomness."""
+    """What is known before learning: about how many records there are, the frame, and the public randomness."""
 
     size: int
     frame: Frame
@@ -123,6 +123,10 @@ class Preparation:
     def _sigma(self, question: Profile | Histogram) -> float:
         return self.plan.step(self.next_step).noise_multiplier * question.bounds(self.plan.relation).l2 / GRID
 
+    @property
+    def _known(self) -> int | None:
+        return self.size if self.aggregator.unit.is_record else None
+
     def _clip(self, columns: int) -> int | None:
         return unit_clip(self.aggregator, GRID * math.sqrt(columns))
 
@@ -136,11 +140,11 @@ class Preparation:
         answer: NDArray[np.int64] = yield self.next_step, profile
         common = yield from self._common(self._texts(answer))
         self.next_step += 2
-        found = found_domain(spec.asked, answer, common, sigma=sigma, size=self.size)
+        found = found_domain(spec.asked, answer, common, sigma=sigma, size=self._known)
         return _whole(spec, found), declared or _target(spec.target, found, common)
 
     def _texts(self, answer: NDArray[np.int64]) -> tuple[str, ...]:
-        texts = texts_among(answer, self.spec.asked, size=self.size)
+        texts = texts_among(answer, self.spec.asked, size=self._known)
         target = self.spec.target
         if target.declared() is not None or target.task == "predict":
             return texts

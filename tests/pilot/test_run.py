@@ -201,6 +201,21 @@ def test_a_table_that_cannot_be_compared_on_is_refused(tmp_path: Path, change: d
         from_file(replace(TableSpec(str(tmp_path / "events.parquet"), "label", "yes"), **change), 1)
 
 
+def test_columns_of_nothing_and_very_few_positives(tmp_path: Path) -> None:
+    """The baseline cannot bin a column without a number; and two positives say little about anything."""
+    rows = 60
+    odd = {"empty": pa.nulls(rows, pa.float64()), "endless": np.full(rows, np.inf), "nothing": pa.nulls(rows, pa.string())}
+    few = table(rows, seed=3)
+    for name, values in odd.items():
+        few = few.append_column(name, values if isinstance(values, pa.Array) else pa.array(values))
+    pq.write_table(few, tmp_path / "events.parquet")
+    data = from_file(TableSpec(str(tmp_path / "events.parquet"), "label", "yes"), 1)
+    result = run_pilot(data, spec(tmp_path / "pilot"))
+    assert "Very few positives were held out" in result.warnings[1]
+    alone = from_file(TableSpec(str(tmp_path / "events.parquet"), "label", "yes", drop=("user", "when", "size", "kind", "site")), 1)
+    assert run_pilot(alone, spec(tmp_path / "other")).candidates[0].utility.auc.value == 0.5
+
+
 def test_too_few_units_to_hold_some_out(tmp_path: Path) -> None:
     few = table(12).set_column(0, "user", pa.array(["a", "b", "c"] * 4))
     pq.write_table(few, tmp_path / "events.parquet")

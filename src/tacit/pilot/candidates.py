@@ -30,6 +30,7 @@ from tacit.questions.encoding import numbers, texts
 COUNT_SHARE = 0.0025
 MONTH = 30
 MOST_TEXTS = 250
+_LARGEST = 1e30
 Score = Callable[[pa.Table], NDArray[np.float64]]
 
 
@@ -168,7 +169,7 @@ class Workbench:
         return found
 
     def matrix(self, table: pa.Table) -> NDArray[np.float64]:
-        """Features as numbers ``[rows, features]``; what is missing or unknown is NaN."""
+        """Features as numbers ``[rows, features]``; what is missing, unknown or infinite is NaN, and nothing is beyond float32."""
         columns = []
         for name in self.data.features:
             column = table.column(name).combine_chunks()
@@ -177,15 +178,20 @@ class Workbench:
                 columns.append(numbers(place))
             else:
                 columns.append(numbers(column))
-        return np.column_stack(columns)
+        matrix = np.column_stack(columns)
+        return np.where(np.isfinite(matrix), np.clip(matrix, -_LARGEST, _LARGEST), np.nan)
 
 
 def boosting(matrix: NDArray[np.float64], labels: NDArray[np.int64]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Train the baseline; returns what gives the probability of the positive class."""
+    """Train the baseline; returns what gives the probability of the positive class. Columns without a single number are left out."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    fit = HistGradientBoostingClassifier(random_state=0).fit(matrix, labels)
-    return lambda other: np.asarray(fit.predict_proba(other)[:, 1])
+    kept = np.isfinite(matrix).any(axis=0)
+    if not kept.any():
+        return lambda other: np.full(len(other), labels.mean())
+
+    fit = HistGradientBoostingClassifier(random_state=0).fit(matrix[:, kept], labels)
+    return lambda other: np.asarray(fit.predict_proba(other[:, kept])[:, 1])
 
 
 def _owners(data: PilotData, table: pa.Table) -> NDArray[np.int64]:

@@ -26,6 +26,8 @@ from tacit.pilot.progress import Progress, Stage
 from tacit.pilot.recommend import recommend
 from tacit.pilot.results import AlertBudget, Candidate, EvidenceBook, Group, LedgerInfo, Meta, NoisedValue, PilotResult, Threat
 
+FEW_POSITIVES = 30
+
 
 @dataclass(frozen=True)
 class PilotSpec:
@@ -184,6 +186,9 @@ def _warnings(data: PilotData) -> tuple[str, ...]:
         "The attacks were run on twins: models made by the same recipe from a sample of the records, which leak at least as much.",
         "The models of a pilot are discarded. What is deployed is trained anew, and charged to the ledger of the data set.",
     )
+    if int(data.labels(data.test).sum()) < FEW_POSITIVES:
+        few = f"Very few {data.words.positives} were held out: what a model finds of them, and so which one is recommended, may be chance."
+        fixed = (few, *fixed)
     if data.source == "simulated SOC":
         return ("These are simulated records: repeat the pilot on your own before you decide.", *fixed)
     if data.source == "file" and data.unit.is_record:

@@ -182,7 +182,7 @@ def _threat(data: PilotData) -> Threat:
 
 
 def _warnings(data: PilotData) -> tuple[str, ...]:
-    fixed = (
+    fixed: tuple[str, ...] = (
         "The attacks were run on twins: models made by the same recipe from a sample of the records, which leak at least as much.",
         "The models of a pilot are discarded. What is deployed is trained anew, and charged to the ledger of the data set.",
     )

@@ -77,34 +77,37 @@ def _summary(scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def contest(cases: Sequence[str], options: Options, contestants: Sequence[Contestant] = (TACIT, *PEERS)) -> Table:
-    """Everyone on every case and seed.
+    """Everyone on every case and seed; all contestants on one split before the next, because the speed of a shared machine drifts.
 
     Raises:
         Incomplete: if the data, a part of Tacit, or a peer that thresholds need is missing.
     """
     table = Table()
-    for contestant in contestants:
-        for case in cases:
-            try:
-                table.scores[case, contestant.name] = _scores(contestant, CASES[case], options, table)
-            except (Failed, Unavailable) as error:
-                if contestant.name in (TACIT.name, *NEEDED):
-                    raise Incomplete(f"{contestant.title}: {error}") from error
-                table.missing[contestant.name] = str(error)
-                sys.stderr.write(f"{case}: without {contestant.title}, for {error}\n")
-            except (MissingData, NotBuilt) as error:
-                raise Incomplete(str(error)) from error
+    for case in cases:
+        for place in range(options.seeds):
+            for contestant in contestants:
+                if contestant.name not in table.missing:
+                    _enter(table, contestant, CASES[case], place, reuse=options.reuse)
     return table
 
 
-def _scores(contestant: Contestant, case: Case, options: Options, table: Table) -> list[Score]:
-    scores: list[Score] = []
-    for seed in contestant.seeds[: options.seeds]:
-        sys.stderr.write(f"{case.name}: {contestant.title}, seed {seed}\n")
-        found, versions = compete(contestant, case, seed, reuse=options.reuse)
-        scores += found
-        table.versions |= versions if contestant is TACIT else {f"{contestant.name}: {name}": text for name, text in versions.items()}
-    return scores
+def _enter(table: Table, contestant: Contestant, case: Case, place: int, *, reuse: bool) -> None:
+    """Add a contestant's scores on one split, or that it is missing."""
+    if place >= len(contestant.seeds):
+        return
+    sys.stderr.write(f"{case.name}: {contestant.title}, seed {contestant.seeds[place]}\n")
+    try:
+        found, versions = compete(contestant, case, contestant.seeds[place], reuse=reuse)
+    except (Failed, Unavailable) as error:
+        if contestant.name in (TACIT.name, *NEEDED):
+            raise Incomplete(f"{contestant.title}: {error}") from error
+        table.missing[contestant.name] = str(error)
+        sys.stderr.write(f"{case.name}: without {contestant.title}, for {error}\n")
+        return
+    except (MissingData, NotBuilt) as error:
+        raise Incomplete(str(error)) from error
+    table.scores.setdefault((case.name, contestant.name), []).extend(found)
+    table.versions |= versions if contestant is TACIT else {f"{contestant.name}: {name}": text for name, text in versions.items()}
 
 
 def cost_checks(table: Table, case: str) -> tuple[Check, ...]:

@@ -1,0 +1,101 @@
+"""Weighted sums over the units of a batch, in an order whose rounding error is bounded by shapes alone.
+
+A float32 sum is not exact. What it may be off by is part of what one unit can change, so every sum over units is taken in chunks: the
+error of `slack` then stays below a few thousandths of the clipping bound, whatever the numbers are. The proof sketch is
+docs/decisions/0006-networks.md.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+CHUNK = 128
+"""Units per chunk."""
+LONG_CHUNK = 512
+"""Rows per chunk where a unit has several rows (time steps, patches)."""
+SPREAD = 8.0
+"""A unit's Σ_t |a_t| |g_t| is kept within this many clipping bounds, wherever rows are summed that a unit has several of."""
+BLOCK = 512
+"""Terms of one inner product."""
+MARGIN = 2.0**-10
+"""Clipping factors are made smaller by this: it covers the float32 errors of norms, roots and products."""
+_U = 2.0**-24
+
+
+def weighted(rows: Tensor, c: Tensor, out: Tensor) -> None:
+    """Put Σ_b c_b · rows_b into ``out``.
+
+    Args:
+        rows: ``[B, ...]``.
+        c: ``[B]``.
+        out: ``[...]``, of as many elements as one row.
+    """
+    flat = rows.reshape(rows.shape[0], -1)
+    whole = flat.shape[0] // CHUNK * CHUNK
+    if flat.shape[0] <= CHUNK:
+        torch.mv(flat.t(), c, out=out.view(-1))
+        return
+    k = whole // CHUNK
+    parts = torch.bmm(c[:whole].view(k, 1, CHUNK), flat[:whole].view(k, CHUNK, -1)).view(k, -1)
+    total = parts.sum(0)
+    if whole < flat.shape[0]:
+        total += flat[whole:].t().mv(c[whole:])
+    out.view(-1).copy_(total)
+
+
+def products(left: Tensor, right: Tensor, out: Tensor, *, chunk: int) -> None:
+    """Put leftᵀ · right into ``out``, ``chunk`` rows at a time.
+
+    Args:
+        left: ``[n, p]``.
+        right: ``[n, d]``.
+        out: ``[p, d]``.
+        chunk: rows per matrix product.
+    """
+    torch.mm(left[:chunk].t(), right[:chunk], out=out)
+    for start in range(chunk, left.shape[0], chunk):
+        out.addmm_(left[start : start + chunk].t(), right[start : start + chunk])
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Σ over all but the first axis of the product, ``[B]``: inner products of at most `BLOCK` terms, then their sum; no product is kept."""
+    batch, length = left.shape[0], left[0].numel()
+    block = math.gcd(length, BLOCK) if length > BLOCK else length
+    if block < BLOCK // 8 and length > BLOCK:
+        return (left * right).sum(-1).flatten(1).sum(1)
+    parts = torch.bmm(left.reshape(-1, 1, block), right.reshape(-1, block, 1))
+    return parts.view(batch, -1).sum(1)
+
+
+def squares(x: Tensor) -> Tensor:
+    """Squared Euclidean length of each of the ``[B, ...]``, as ``[B]``; the last axis first, which keeps the error small."""
+    inner = torch.linalg.vector_norm(x, dim=-1)
+    return (torch.linalg.vector_norm(inner.flatten(1), dim=1) if inner.dim() > 1 else inner).square()
+
+
+def slack(units: int, rows: int = 1) -> float:
+    """How much further than the clipping bound one unit can move the float32 sum of a batch, as a fraction of the bound.
+
+    Two batches that differ in one unit are summed along the same tree. Only the nodes above that unit's own leaves can differ in more than
+    the unit itself, each by at most 2^-24 of a partial sum, and a partial sum of m units is at most m bounds (m · `SPREAD` where a unit has
+    several rows).
+
+    Args:
+        units: the most units of one physical batch.
+        rows: the most rows that one unit has in a layer.
+
+    >>> 0 < slack(1024) < 0.002, slack(128, 64) < 0.012
+    (True, True)
+    """
+    spread, chunk = (1.0, CHUNK) if rows == 1 else (SPREAD, LONG_CHUNK)
+    per_chunk = max(1.0, chunk / rows)  # units of one chunk
+    chunks = math.ceil(units * rows / chunk)
+    inside = min(chunk, units * rows) * min(per_chunk + 1, units)
+    across = per_chunk * chunks * (chunks + 1) / 2
+    return 2 * _U * spread * (inside + across) * (1 + 2.0**-10)
+
+
+__all__ = ["CHUNK", "LONG_CHUNK", "MARGIN", "SPREAD", "dot", "products", "slack", "squares", "weighted"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tacit.guard.accounting import MOST_SITES, Cost, gdp_delta, gdp_epsilon, gdp_mu, mu_for, plan_cost, plan_event, skellam_variance
 from tacit.guard.aggregate import Aggregator, Conversation, Curator, answer_with, stated
 from tacit.guard.books import MemoryBooks
+from tacit.guard.correlation import Correlation, best_bands
 from tacit.guard.filters import Filter, Spent
 from tacit.guard.guard import Books, Guard
 from tacit.guard.ledger import Ledger
@@ -12,10 +13,11 @@ from tacit.guard.ledger_entry import Entry
 from tacit.guard.plan import Plan, PlanStep
 from tacit.guard.policy import Limits, Policy
 from tacit.guard.records import Records
+from tacit.guard.sampler import FULL, Sampler
 from tacit.guard.session import Session
 
 __all__ = [
-    "Aggregator", "Books", "Conversation", "Cost", "Curator", "Entry", "Filter", "Guard", "Ledger", "Limits", "MOST_SITES", "MemoryBooks", "Plan",
-    "PlanStep", "Policy", "Records", "Session", "Spent", "answer_with", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost",
+    "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "Entry", "FULL", "Filter", "Guard", "Ledger", "Limits", "MOST_SITES", "MemoryBooks", "Plan",
+    "PlanStep", "Policy", "Records", "Sampler", "Session", "Spent", "answer_with", "best_bands", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost",
     "plan_event", "skellam_variance", "stated",
 ]

@@ -104,12 +104,25 @@ def plan_event(plan: Plan) -> Any:
     """
     if plan.sampler != "full":
         raise Refused(f"unknown event: refuse. No accounting here for sampler {plan.sampler!r}; use 'full'.")
-    return dp_accounting.ComposedDpEvent([dp_accounting.SelfComposedDpEvent(_step_event(step, plan.mechanism), step.repeats) for step in plan.steps])
+    return dp_accounting.ComposedDpEvent(
+        [dp_accounting.SelfComposedDpEvent(_step_event(step, plan.mechanism), participations(step)) for step in plan.steps]
+    )
+
+
+def participations(step: PlanStep) -> int:
+    """In how many answers one unit can take part: one per cycle."""
+    return -(-step.repeats // step.sampler.cycle)
 
 
 def _step_event(step: PlanStep, mechanism: str) -> Any:
     if mechanism == "gaussian":
-        return dp_accounting.GaussianDpEvent(step.noise_multiplier)
+        noise, sampler = dp_accounting.GaussianDpEvent(step.noise_multiplier), step.sampler
+        if sampler.kind in ("full", "passes"):
+            return noise
+        if sampler.kind in ("poisson", "cyclic_poisson"):
+            return dp_accounting.PoissonSampledDpEvent(sampler.rate, noise)
+        if sampler.kind == "truncated_poisson":
+            return dp_accounting.TruncatedSubsampledGaussianDpEvent(sampler.records, sampler.rate, sampler.cap, step.noise_multiplier)
     if mechanism == "skellam":
         # A finer grid than the least one only helps: the bound falls as shift and noise grow together.
         return SkellamDpEvent(float(_l1(step)), float(step.l2), skellam_variance(step.noise_multiplier * step.l2))

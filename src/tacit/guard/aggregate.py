@@ -86,7 +86,9 @@ def stated(plan: Plan, *, others: Sequence[Cost], rule: Filter, scope: Scope, tr
     """The guarantee of one plan and what it was built on, at the policy's δ; none at all under a test seed."""
     costs = [*others, plan_cost(plan)]
     epsilon = math.inf if deterministic else rule.fixed_epsilon(costs)
-    accountant = "test seed" if deterministic else ("gdp" if plan.mechanism == "gaussian" else "gdp over skellam")
+    gaussian = all(cost.mu_squared is not None for cost in costs)
+    exact = ("gdp" if gaussian else "pld") if plan.mechanism == "gaussian" else "gdp over skellam"
+    accountant = "test seed" if deterministic else exact
     return Guarantee(epsilon, rule.budget.delta, plan.unit, plan.relation, scope, trust, accountant)
 
 
@@ -123,13 +125,17 @@ class Curator:
         """Whether noise comes from a test seed."""
         return self.guard.deterministic
 
+    @property
+    def _others(self) -> list[Cost]:
+        return [] if self.guard.policy.filter == "single" else [self.count_cost]
+
     def size(self) -> int:
         """The noised number of units."""
         return self.guard.size()
 
     def open(self, plan: Plan) -> CuratorConversation:
         """Charge the whole plan, or raise."""
-        return CuratorConversation(self.guard, plan, self.guard.open(plan), others=[self.count_cost])
+        return CuratorConversation(self.guard, plan, self.guard.open(plan), others=self._others)
 
 
 class CuratorConversation:
@@ -147,6 +153,11 @@ class CuratorConversation:
     def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
         """The common values of some columns."""
         return self._session.select(step, question)
+
+    @property
+    def session(self) -> Session:
+        """The charged session: networks take their steps from it."""
+        return self._session
 
     @property
     def guarantee(self) -> Guarantee:

@@ -22,9 +22,9 @@ from tacit.guarantee import Budget, Relation
 from tacit.guard.accounting import BRIDGE_FACTOR, BRIDGE_SHARE, EXTRAS_SHARE, RENYI_SHARE, Cost, gaussian_part, skellam_rdp
 from tacit.guard.events import UNIFORM_VARIANCE, SkellamDpEvent, gaussian_mu_squared, leaves
 from tacit.guard.gdp import gdp_delta, gdp_epsilon, gdp_mu
-from tacit.guard.subsampling import pld_epsilon
+from tacit.guard.subsampling import fine_epsilon, pld_epsilon
 
-KINDS = ("auto", "renyi")
+KINDS = ("auto", "renyi", "single")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Filter:
         budget: of the scope.
         relation: that every plan of the scope shares.
         kind: ``"auto"``: Gaussian where every event is, else Rényi; ``"renyi"``: Rényi from the start, with nearly all of δ, for scopes in
-            which sampled plans are expected.
+            which sampled plans are expected; ``"single"``: one plan for ever, fixed before anything is seen, by privacy-loss distributions and
+            with nearly all of δ.
 
     Guarantees:
         Everything admitted is, together, (``budget.epsilon``, ``budget.delta``)-DP under fully adaptive composition.
@@ -88,21 +89,23 @@ class Filter:
 
     def admits(self, costs: Sequence[Cost]) -> bool:
         """Whether all of these together stay within the budget."""
+        if self.kind == "single":
+            return len(costs) == 1 and self._extras_fit(costs, bridged=True) and self._single(costs[0]) <= self.budget.epsilon
         return self._fits_gaussian(costs) or self._fits_renyi(costs)
 
     def spent(self, costs: Sequence[Cost]) -> Spent:
         """The state after these."""
         gaussian = self._is_gaussian(costs)
         mu_squared = _mu_squared(costs)
-        return Spent(
-            self.epsilon(costs), self.fixed_epsilon(costs), self.left(costs), self.budget, mu_squared, len(costs),
-            "gaussian filter" if gaussian else f"renyi filter, order {self._renyi_rule[0]}",
-        )
+        name = "one plan, pld" if self.kind == "single" else "gaussian filter" if gaussian else f"renyi filter, order {self._renyi_rule[0]}"
+        return Spent(self.epsilon(costs), self.fixed_epsilon(costs), self.left(costs), self.budget, mu_squared, len(costs), name)
 
     def epsilon(self, costs: Sequence[Cost]) -> float:
         """ε at the budget's δ by the filter that decides; infinite if the samplers' share of δ is overspent."""
         if not costs:
             return 0.0
+        if self.kind == "single":
+            return self._single(costs[0]) if len(costs) == 1 and self._extras_fit(costs, bridged=True) else math.inf
         if self._is_gaussian(costs):
             return self._gaussian_epsilon(_mu_squared(costs) or 0.0)
         if not self._extras_fit(costs, bridged=False):
@@ -112,6 +115,8 @@ class Filter:
 
     def left(self, costs: Sequence[Cost]) -> float:
         """ε of the largest Gaussian plan that still fits, by itself."""
+        if self.kind == "single":
+            return 0.0 if costs else self.budget.epsilon
         if self._is_gaussian(costs):
             rest = gdp_mu(*gaussian_part(self.budget)) ** 2 - (_mu_squared(costs) or 0.0)
             return self._gaussian_epsilon(max(0.0, rest))
@@ -119,7 +124,7 @@ class Filter:
 
     def extras_left(self, costs: Sequence[Cost]) -> float:
         """δ still free for samplers and key selection."""
-        taken = math.fsum(cost.delta(self.budget.epsilon, bridged=self.kind == "auto") for cost in costs)
+        taken = math.fsum(cost.delta(self.budget.epsilon, bridged=self.kind != "renyi") for cost in costs)
         return max(0.0, EXTRAS_SHARE * self.budget.delta - taken)
 
     def fixed_epsilon(self, costs: Sequence[Cost]) -> float:
@@ -127,8 +132,8 @@ class Filter:
 
         Where neither is known (events of ρ-zCDP), it is the filter's own figure.
         """
-        if not costs:
-            return 0.0
+        if not costs or self.kind == "single":
+            return self.epsilon(costs)
         mu_squared, upper = _mu_squared(costs), self.epsilon(costs)
         shift, factor = _bridges(costs)
         delta = (self.budget.delta - math.fsum(cost.delta(min(upper, 700.0)) for cost in costs)) * math.exp(-factor)
@@ -138,6 +143,13 @@ class Filter:
             return min(upper, gdp_epsilon(math.sqrt(mu_squared), delta) + shift)
         event = dp_accounting.ComposedDpEvent([part for cost in costs for part in _as_gaussian(cost.event)])
         return min(upper, pld_epsilon(event, delta, self.relation, grid=1e-3) + shift)
+
+    def _single(self, cost: Cost) -> float:
+        """ε of one plan, at the δ that is left beside what samplers of noise may take."""
+        delta = (1 - EXTRAS_SHARE) * self.budget.delta * math.exp(-cost.bridge_factor)
+        if cost.mu_squared is not None:
+            return gdp_epsilon(math.sqrt(cost.mu_squared), delta) + cost.bridge_shift
+        return fine_epsilon(cost.event, delta, self.relation)
 
     @property
     def _renyi_rule(self) -> tuple[int, float]:

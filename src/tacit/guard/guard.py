@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any, Protocol
 
-from tacit.errors import PolicyViolation
+from tacit.errors import PolicyViolation, UsageError
 from tacit.guarantee import Scope
 from tacit.guard.accounting import Cost, mu_for, plan_cost
 from tacit.guard.approvals import Standing, entries_of, propose, require_approved
@@ -149,6 +149,8 @@ class Guard:
         Raises:
             Refused: if the budget does not allow it.
         """
+        if self.policy.filter == "single":
+            raise UsageError("Expected no noised count beside a single plan: it would be a second charge. Make the count a step of the plan.")
         released = self.ledger.find("count", self.scope) or [self._release_count()]
         return max(0, round(int(released[0].body["grid_count"]) / GRID))
 
@@ -173,6 +175,8 @@ class Guard:
         )
 
     def _require_minimum(self, plan: Plan) -> None:
+        if self.policy.filter == "single" and self.policy.limits.minimum_units == 0:
+            return
         minimum, size = self.policy.limits.minimum_units, self.size()
         if size < minimum:
             raise PolicyViolation(

@@ -18,6 +18,8 @@ from typing import Any
 from tacit.crypto import digest
 from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import PrivacyUnit, Relation
+from tacit.guard.correlation import Correlation
+from tacit.guard.sampler import FULL, Sampler
 
 MECHANISMS = ("gaussian", "skellam")
 _KIND = re.compile(r"[a-z][a-z0-9_]*@[1-9][0-9]*\Z")
@@ -37,6 +39,9 @@ class PlanStep:
             have the same distribution whatever the sampler, so only this many are charged for the sampler.
         l2: the least L2 bound, in grid integers, that a question of this step has. A finer grid makes integer noise indistinguishable
             from Gaussian noise; 1 is the worst case.
+        sampler: who takes part in each answer.
+        correlation: how the noise of the answers hangs together; ``None``: not at all. The noise multiplier is then over the L2 bound times
+            `Correlation.sensitivity`.
     """
 
     kind: str
@@ -45,6 +50,8 @@ class PlanStep:
     cells: int
     l0: int = 0
     l2: int = 1
+    sampler: Sampler = FULL
+    correlation: Correlation | None = None
 
     def __post_init__(self) -> None:
         if not _KIND.match(self.kind):
@@ -55,6 +62,7 @@ class PlanStep:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"Expected {name}={value!r} to be an integer >= {least}.")
+        _require_match(self.sampler, self.correlation, self.repeats)
 
     @property
     def touched(self) -> int:
@@ -62,8 +70,35 @@ class PlanStep:
         return min(self.l0, self.cells) if self.l0 else self.cells
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain form; ``PlanStep(**step.to_dict())`` is the step again."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Plain form; `from_dict` reverses it. What is not sampled and not correlated is written as it always was."""
+        plain = {name: getattr(self, name) for name in ("kind", "repeats", "noise_multiplier", "cells", "l0", "l2")}
+        if self.sampler != FULL:
+            plain["sampler"] = self.sampler.to_dict()
+        if self.correlation is not None:
+            plain["correlation"] = self.correlation.to_dict()
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> PlanStep:
+        """The step that `to_dict` described."""
+        fields = dict(data)
+        if "sampler" in fields:
+            fields["sampler"] = Sampler(**fields["sampler"])
+        if "correlation" in fields:
+            fields["correlation"] = Correlation(**fields["correlation"])
+        return cls(**fields)
+
+
+def _require_match(sampler: Sampler, correlation: Correlation | None, repeats: int) -> None:
+    """A unit's participations must be so far apart that they move different columns of C, none of which overlap."""
+    if correlation is None:
+        return
+    if correlation.kind == "banded" and not (sampler.kind in ("cyclic_poisson", "passes") and sampler.cycle >= correlation.size):
+        raise UsageError(f"Expected cyclic_poisson or passes with a cycle >= {correlation.size} bands; got {sampler.kind!r}, cycle {sampler.cycle}.")
+    if correlation.kind == "tree" and not (sampler.kind == "passes" and sampler.cycle == correlation.size):
+        raise UsageError(f"Expected sampler='passes' with a cycle of {correlation.size}, the tree's; got {sampler.kind!r}, cycle {sampler.cycle}.")
+    if correlation.steps != repeats:
+        raise UsageError(f"Expected a correlation over repeats={repeats} answers; got one over {correlation.steps}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +111,7 @@ class Plan:
         relation: the neighbouring relation that the bounds are taken under.
         steps: in the order they are asked.
         mechanism: ``"gaussian"`` (one curator, rounded Gaussian) or ``"skellam"`` (each site adds a share).
-        sampler: ``"full"``: every record takes part in every answer.
+        sampler: ``"full"``; steps that are sampled say so themselves.
         selection_delta: δ of all answers together that choose keys above a noisy threshold.
         run: a public random name; two runs of the same steps are two plans and two charges.
 
@@ -101,11 +136,26 @@ class Plan:
         if self.mechanism not in MECHANISMS:
             raise UsageError(f"Expected mechanism={self.mechanism!r} to be one of {', '.join(MECHANISMS)}.")
         if self.sampler != "full":
-            raise UsageError(f"Expected sampler='full'; got {self.sampler!r}, which no accountant here knows.")
+            raise UsageError(f"Expected sampler='full'; got {self.sampler!r}. A step that is sampled says so itself: PlanStep(sampler=...).")
+        self._require_samplers()
         if not 0 <= self.selection_delta < 1:
             raise UsageError(f"Expected 0 <= selection_delta={self.selection_delta} < 1.")
         if not self.run:
             raise UsageError("Expected a run name that is not empty; leave it out to draw a random one.")
+
+    def _require_samplers(self) -> None:
+        for step in self.steps:
+            if step.sampler.kind == "full":
+                continue
+            if self.mechanism != "gaussian":
+                raise UsageError(f"Expected every unit in answers with {self.mechanism} noise; got sampler={step.sampler.kind!r}. Use one curator.")
+            if step.sampler.kind == "truncated_poisson" and self.relation is Relation.ADD_REMOVE:
+                raise UsageError(
+                    "Expected zero-out or replace for a truncated sampler, because the number of records is public then; got add/remove. Use "
+                    "Sampler.poisson, or state that the number of records is public."
+                )
+            if step.sampler.kind != "passes" and self.relation is Relation.REPLACE:
+                raise UsageError("Expected add/remove or zero-out for a sampled step; got replace. No tight accounting is known here.")
 
     @property
     def total_steps(self) -> int:
@@ -159,7 +209,7 @@ class Plan:
             fields = dict(data)
             fields["unit"] = PrivacyUnit(**fields["unit"])
             fields["relation"] = Relation(fields["relation"])
-            fields["steps"] = tuple(PlanStep(**step) for step in fields["steps"])
+            fields["steps"] = tuple(PlanStep.from_dict(step) for step in fields["steps"])
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"Expected a plan as written by Plan.to_dict; got one that does not fit ({type(error).__name__}).") from error

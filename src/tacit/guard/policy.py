@@ -61,7 +61,7 @@ class Policy:
         window: how long a budget lasts: ``"all"``, ``"month"``, ``"week"`` or ``"day"``.
         rows_per_unit: public assumption on how many rows a unit usually has; never read off the data.
         count_share: share of μ² that the one noised count of units takes.
-        filter: ``"auto"`` or ``"renyi"``, see `tacit.guard.filters.Filter`.
+        filter: ``"auto"``, ``"renyi"`` or ``"single"``, see `tacit.guard.filters.Filter`.
         limits: what bounds a plan beside its budget.
         ledger: file or URL.
         key: file of the signing key; ``None`` for the default beside the ledger.

@@ -11,10 +11,14 @@ from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import PrivacyUnit
 from tacit.guard.accounting import skellam_variance
 from tacit.guard.plan import Plan, PlanStep
+from tacit.guard.sampler import FULL
 from tacit.guard.sources import OfUnit
 from tacit.questions import Frame, Question, RecordSource, Select, SessionCache, Update, is_known, restore
 from tacit.questions.base import Sums
 from tacit.randomness import SecureRandom, rounded_gaussian, skellam
+
+LOCAL_KINDS = ("network@1",)
+"""Sums that no question describes: the code that computes them is the curator's own."""
 
 
 class Session:
@@ -61,6 +65,29 @@ class Session:
         self._next = step + 1
         return total + self._noise(planned.noise_multiplier * bounds.l2, question.size)
 
+    def take(self, step: int, *, kind: str, size: int) -> PlanStep:
+        """Use up one step whose sum the curator's own code computes, samples and noises: the training of networks.
+
+        Args:
+            step: the step.
+            kind: of `LOCAL_KINDS`.
+            size: coordinates of the answer.
+
+        Raises:
+            OffPlan: if it is not this step's turn, or not what was charged.
+        """
+        self._require_open()
+        planned = self._turn(step)
+        if kind not in LOCAL_KINDS or planned.kind != kind or size > planned.cells or self._plan.mechanism != "gaussian":
+            raise OffPlan(f"Expected «{planned.kind}» with at most {planned.cells} coordinates at step {step}; got «{kind}» with {size}. Ask what was charged.")
+        self._next = step + 1
+        return planned
+
+    @property
+    def source(self) -> SecureRandom:
+        """Where samples and noise come from."""
+        return self._source
+
     def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
         """The common values of each column, most common first (by noisy count).
 
@@ -106,14 +133,19 @@ class Session:
 
     def _planned(self, step: int, question: Question | Select) -> PlanStep:
         self._require_open()
-        if step < self._next:
-            raise OffPlan(f"Expected step {self._next} or a later one; got {step}, which was answered or passed over. Open a new plan to ask again.")
-        planned = self._plan.step(step)
+        planned = self._turn(step)
         if not is_known(question):
             raise OffPlan(f"Expected a question out of tacit.questions; got a {type(question).__name__}. Only the closed list is answered.")
         if question.kind != planned.kind:
             raise OffPlan(f"Expected a «{planned.kind}» question at step {step}; got «{question.kind}». Ask what was charged.")
+        if planned.sampler != FULL or planned.correlation is not None:
+            raise OffPlan(f"Expected a step of which every unit is part; step {step} is sampled. Only networks are trained on samples.")
         return planned
+
+    def _turn(self, step: int) -> PlanStep:
+        if step < self._next:
+            raise OffPlan(f"Expected step {self._next} or a later one; got {step}, which was answered or passed over. Open a new plan to ask again.")
+        return self._plan.step(step)
 
     def _require_open(self) -> None:
         if self._closed:

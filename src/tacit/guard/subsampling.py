@@ -10,15 +10,18 @@ relation.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import dp_accounting
 
 from tacit.errors import UsageError
 from tacit.guarantee import Relation
+from tacit.guard.events import event_from_dict, event_to_dict
 from tacit.guard.gdp import gdp_epsilon, gdp_mu
 
 _FINE, _FAST = 1e-4, 1e-3
@@ -124,6 +127,16 @@ def pld_epsilon(event: Any, delta: float, relation: Relation, *, grid: float = _
     """ε by composed privacy-loss distributions, rounded to ``grid`` upwards; infinite for an event that has none."""
     accountant = dp_accounting.pld.PLDAccountant(_relation(relation), value_discretization_interval=grid)
     return float(accountant.compose(event).get_epsilon(delta)) if accountant.supports(event) else math.inf
+
+
+def fine_epsilon(event: Any, delta: float, relation: Relation, *, fast: bool = False) -> float:
+    """`pld_epsilon` on the grid that charges are made on, remembered: a plan is asked for its cost several times."""
+    return _remembered(json.dumps(event_to_dict(event), sort_keys=True), delta, relation, _FAST if fast else _FINE)
+
+
+@lru_cache(maxsize=256)
+def _remembered(event: str, delta: float, relation: Relation, grid: float) -> float:
+    return pld_epsilon(event_from_dict(json.loads(event)), delta, relation, grid=grid)
 
 
 def renyi_epsilon(event: Any, delta: float, relation: Relation) -> float:

@@ -17,7 +17,7 @@ from tacit.errors import Refused, UsageError
 from tacit.guarantee import Budget
 from tacit.guard.events import SkellamDpEvent, event_from_dict, event_to_dict, gaussian_mu_squared
 from tacit.guard.gdp import gdp_delta, gdp_epsilon, gdp_mu
-from tacit.guard.plan import Plan, PlanStep
+from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep
 from tacit.guard.skellam import CONCENTRATION, bridge_factor, bridge_slope, bridge_tail, skellam_rdp, skellam_variance
 from tacit.guard.subsampling import Accounted, epsilon_for, noise_for
 from tacit.randomness import skellam_distance
@@ -35,6 +35,7 @@ RENYI_SHARE = 0.05  # of δ: kept for scopes in which some event is not
 EXTRAS_SHARE = 0.10  # of δ: distances and tails of samplers, and key selection
 BRIDGE_SHARE = 1e-3  # of ε: Skellam standing in for a rounded Gaussian
 BRIDGE_FACTOR = 5e-3  # the same, as the logarithm of a factor on δ
+EXACT_DISTANCE = 2.0**-128  # noise whose rounding is decided by up to 256 bits
 MOST_SITES = 64  # whose shares of Skellam noise are charged for their distances
 
 
@@ -142,7 +143,7 @@ def plan_cost(plan: Plan) -> Cost:
 
 def _sampled(step: PlanStep, mechanism: str) -> float:
     if mechanism == "gaussian":
-        return step.repeats * step.touched * LARGEST_DISTANCE
+        return step.repeats * step.touched * (EXACT_DISTANCE if step.kind in LOCAL_KINDS else LARGEST_DISTANCE)
     return step.repeats * step.touched * sampler_distance(skellam_variance(step.noise_multiplier * step.l2))
 
 

@@ -144,12 +144,16 @@ class Filter:
         event = dp_accounting.ComposedDpEvent([part for cost in costs for part in _as_gaussian(cost.event)])
         return min(upper, pld_epsilon(event, delta, self.relation, grid=1e-3) + shift)
 
-    def _single(self, cost: Cost) -> float:
+    def estimate(self, cost: Cost) -> float:
+        """ε of one plan on a coarse grid: within about a thousandth of what is charged, ten times faster."""
+        return self._single(cost, fast=True)
+
+    def _single(self, cost: Cost, *, fast: bool = False) -> float:
         """ε of one plan, at the δ that is left beside what samplers of noise may take."""
         delta = (1 - EXTRAS_SHARE) * self.budget.delta * math.exp(-cost.bridge_factor)
         if cost.mu_squared is not None:
             return gdp_epsilon(math.sqrt(cost.mu_squared), delta) + cost.bridge_shift
-        return fine_epsilon(cost.event, delta, self.relation)
+        return fine_epsilon(cost.event, delta, self.relation, fast=fast)
 
     @property
     def _renyi_rule(self) -> tuple[int, float]:

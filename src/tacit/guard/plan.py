@@ -22,6 +22,8 @@ from tacit.guard.correlation import Correlation
 from tacit.guard.sampler import FULL, Sampler
 
 MECHANISMS = ("gaussian", "skellam")
+LOCAL_KINDS = ("network@1",)
+"""Sums that no question describes: the curator's own code computes them, and draws noise that is exact (`tacit.networks.noise`)."""
 _KIND = re.compile(r"[a-z][a-z0-9_]*@[1-9][0-9]*\Z")
 _DIGEST_DOMAIN = "tacit.plan@1"
 

@@ -10,15 +10,12 @@ import numpy as np
 from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import PrivacyUnit
 from tacit.guard.accounting import skellam_variance
-from tacit.guard.plan import Plan, PlanStep
+from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep
 from tacit.guard.sampler import FULL
 from tacit.guard.sources import OfUnit
 from tacit.questions import Frame, Question, RecordSource, Select, SessionCache, Update, is_known, restore
 from tacit.questions.base import Sums
 from tacit.randomness import SecureRandom, rounded_gaussian, skellam
-
-LOCAL_KINDS = ("network@1",)
-"""Sums that no question describes: the code that computes them is the curator's own."""
 
 
 class Session:

@@ -1,0 +1,179 @@
+"""One frozen plan for a training run: sampler, clipping, noise and what is charged cannot be changed apart from each other."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from tacit.errors import UsageError
+from tacit.guard import Correlation, Cost, Filter, Plan, PlanStep, Sampler, plan_cost
+from tacit.guarantee import Budget, PrivacyUnit, Relation
+
+KIND = "network@1"
+_LARGEST = 1 << 31
+_COARSE, _FINE = 3e-3, 2e-4
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """How a network is trained, fixed and public before any record is seen.
+
+    Args:
+        budget: what the run may cost.
+        steps: answers, one per optimiser step.
+        sampler: who takes part in each.
+        expected_batch: the public number that sums are divided by; never counted in the data.
+        noise_multiplier: σ over the clipping bound (and over `Correlation.sensitivity`).
+        clip: the largest gradient norm of a unit.
+        correlation: of the noise; ``None`` for independent noise.
+        unit: who is protected.
+        rows_per_unit: rows that every unit has in the data, padding included.
+        relation: the neighbouring relation.
+        run: public name of the run; two runs are two charges.
+
+    >>> plan = TrainingPlan.for_budget(Budget(3.0, 1e-5), units=10_000, batch=250, steps=100)
+    >>> plan.expected_batch, round(plan.sampler.rate, 3), 0.5 < plan.noise_multiplier < 2
+    (250, 0.025, True)
+    """
+
+    budget: Budget
+    steps: int
+    sampler: Sampler
+    expected_batch: int
+    noise_multiplier: float
+    clip: float = 1.0
+    correlation: Correlation | None = None
+    unit: PrivacyUnit = field(default_factory=PrivacyUnit)
+    rows_per_unit: int = 1
+    relation: Relation = Relation.ADD_REMOVE
+    run: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "expected_batch", "rows_per_unit"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UsageError(f"Expected {name}={value!r} to be an integer >= 1, chosen beforehand and not counted in the data.")
+        if not 0 < self.clip < math.inf:
+            raise UsageError(f"Expected clip={self.clip} > 0 and finite; 1.0 is a common choice.")
+        self.charged(1)  # raises for what does not go together
+
+    @classmethod
+    def for_budget(
+        cls, budget: Budget, *, units: int, batch: int, steps: int, noise: str = "independent", **rest: object,
+    ) -> TrainingPlan:
+        """The plan with the least noise that the budget allows.
+
+        Args:
+            budget: what the run may cost.
+            units: about how many units there are, as a public number: a declaration or a noised count. It sets the sampling rate, and does not have
+                to be exact; what is guaranteed does not depend on it, except with ``truncated=True``, where it is the public true number.
+            batch: the expected batch.
+            steps: optimiser steps.
+            noise: ``"independent"``, ``"banded"`` (as many bands as help most), ``"banded:8"``, or ``"tree"``.
+            rest: ``clip``, ``unit``, ``rows_per_unit``, ``relation``, ``run``; ``truncated=True`` for fixed shapes under zero-out.
+
+        Raises:
+            UsageError: for parameters out of range.
+        """
+        truncated = bool(rest.pop("truncated", False))
+        if not 0 < batch <= units:
+            raise UsageError(f"Expected 0 < batch={batch} <= units={units}.")
+        given = {"budget": budget, "steps": steps, "expected_batch": batch, "noise_multiplier": 1.0} | rest
+        share = batch / units
+
+        def shaped(bands: int) -> TrainingPlan:
+            if bands > 1:
+                sampler, correlation = Sampler.cyclic(min(1.0, share * bands), cycle=bands), Correlation.banded(bands, steps)
+                return cls(sampler=sampler, correlation=correlation, **given)  # type: ignore[arg-type]
+            sampler = Sampler.truncated(share, records=units) if truncated else Sampler.poisson(share)
+            return cls(sampler=sampler, **given)  # type: ignore[arg-type]
+
+        if noise == "tree":
+            length = min(steps, math.ceil(units / batch))
+            tree = cls(sampler=Sampler.passes(length), correlation=Correlation.tree(length, steps=steps), **given)  # type: ignore[arg-type]
+            return tree.calibrated()
+        bands = _bands(noise, steps, share, shaped)
+        return shaped(bands).calibrated()
+
+    def charged(self, coordinates: int) -> Plan:
+        """What the ledger is asked to charge, for a model of so many parameters."""
+        step = PlanStep(KIND, self.steps, self.noise_multiplier, coordinates, sampler=self.sampler, correlation=self.correlation)
+        return Plan("train a network", self.unit, self.relation, (step,), run=self.run)
+
+    def calibrated(self, *, precision: float = _FINE) -> TrainingPlan:
+        """The same plan with the least noise multiplier that fits the budget, to ``precision`` of itself, rounded up."""
+        return replace(self, noise_multiplier=least_noise(lambda z: plan_cost(replace(self, noise_multiplier=z).charged(_LARGEST)), self.rule, precision))
+
+    @property
+    def rule(self) -> Filter:
+        """The filter that admits this plan and no other."""
+        return Filter(self.budget, self.relation, "single")
+
+    @property
+    def epsilon(self) -> float:
+        """What the plan costs at the budget's δ."""
+        return self.rule.epsilon([plan_cost(self.charged(_LARGEST))])
+
+
+def _bands(noise: str, steps: int, share: float, shaped: Callable[[int], TrainingPlan]) -> int:
+    if noise == "independent":
+        return 1
+    name, _, number = noise.partition(":")
+    if name != "banded" or (number and not number.isdigit()):
+        raise UsageError(f"Expected noise={noise!r} to be independent, banded, banded:N or tree.")
+    if number:
+        return int(number)
+    tried: dict[int, float] = {}
+    for bands in (1, 2, 4, 8, 16, 32):
+        if bands > steps or bands * share > 1:
+            break
+        plan = shaped(bands).calibrated(precision=2e-2)
+        tried[bands] = Correlation.banded(bands, steps).error * plan.noise_multiplier
+        if bands > 1 and tried[bands] > tried[bands // 2]:
+            break
+    return min(tried, key=lambda b: tried[b])
+
+
+def least_noise(cost: Callable[[float], Cost], rule: Filter, precision: float) -> float:
+    """The least noise multiplier whose cost the rule admits, rounded up; looked for on a coarse grid first.
+
+    Raises:
+        UsageError: if no noise below 2^20 fits.
+    """
+
+    def roughly(noise: float) -> bool:
+        return rule.estimate(cost(noise)) <= rule.budget.epsilon
+
+    low, high = 0.25, 1.0
+    while not roughly(high):
+        low, high = high, high * 2
+        if high > 2**20:
+            raise UsageError("Expected a budget that some noise fits; this one is too small for so many steps. Raise epsilon or delta.")
+    if high == 1.0 and rule.admits([cost(low)]):
+        return low
+    low, high = _narrow(roughly, low, high, max(precision, _COARSE))
+    if precision > _COARSE:
+        return high
+    slope = math.log(rule.estimate(cost(high * 0.98)) / rule.estimate(cost(high * 1.02))) / math.log(1.02 / 0.98)
+    return _settled(lambda noise: rule.epsilon([cost(noise)]), high, rule.budget.epsilon, slope)
+
+
+def _settled(epsilon: Callable[[float], float], noise: float, wanted: float, slope: float) -> float:
+    """From a noise multiplier that nearly fits to one that does and hardly wastes any: ε falls with about the power ``slope`` of the noise."""
+    for _ in range(8):
+        found = epsilon(noise)
+        if wanted * (1 - 1e-3) <= found <= wanted:
+            break
+        noise *= (found / wanted) ** (1 / slope) * (1 + _FINE)
+    while epsilon(noise) > wanted:
+        noise *= 1 + _COARSE
+    return noise
+
+
+def _narrow(fits: Callable[[float], bool], low: float, high: float, precision: float) -> tuple[float, float]:
+    while high > low * (1 + precision):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return low, high

@@ -1,0 +1,211 @@
+"""The private step for one's own loop: ten lines, and nothing in them that could be got wrong apart from the plan.
+
+::
+
+    plan = TrainingPlan.for_budget(Budget(3.0, 1e-5), units=50_000, batch=500, steps=2_000)
+    step = private_step(model, loss, torch.optim.Adam(model.parameters(), 1e-3), plan, data=(X, y))
+    for _ in range(plan.steps):
+        step()
+    print(step.guarantee)
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tacit.errors import OffPlan, UsageError
+from tacit.guarantee import Guarantee
+from tacit.guard import Books, Curator, Guard, Limits, MemoryBooks, Policy, Session
+from tacit.networks.engine import BookKeeping, Loss
+from tacit.networks.optimisers import adopt
+from tacit.networks.plan import KIND, TrainingPlan
+from tacit.networks.proof import made_up, prove
+from tacit.networks.release import release_of
+from tacit.networks.sampling import Drawer
+from tacit.networks.sums import slack
+from tacit.randomness import SecureRandom
+
+MOST_ROWS = 1 << 11
+"""Rows of a physical batch, unless the plan's shapes are fixed."""
+_PIECE = 64
+_MOST_BATCHES = 64
+
+
+def private_step(
+    model: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, plan: TrainingPlan, *, data: tuple[Any, ...], ledger: Books | None = None,
+) -> PrivateStep:
+    """Charge a plan and return the step that trains with it.
+
+    Before anything is charged it is proved on made-up records that every trained parameter gets its clipped gradient. The step draws its own
+    batches: there is no sampler, data loader or batch size to pass beside the plan.
+
+    Args:
+        model: any module of layers that treat each record by itself.
+        loss: from outputs and targets to one loss per record; a loss module's ``reduction`` is ignored.
+        optimiser: over the model's parameters: SGD, Adam, Adagrad, or any that takes one gradient per step.
+        plan: what is charged.
+        data: inputs and targets as tensors, records on the first axis; inputs may be a tuple of tensors. With ``plan.rows_per_unit`` above one, the
+            rows of a unit lie side by side, and a third tensor ``[rows]`` holds the weight of each row, zero for padding.
+        ledger: where the plan is charged; in memory if ``None``.
+
+    Raises:
+        UsageError: for a model, loss or data that cannot be trained privately; nothing is charged then.
+        Refused: if the ledger does not allow it.
+    """
+    x, y, weights = checked(data, plan.rows_per_unit)
+    engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
+    longest = proved(engine, x, y, plan)
+    adopt(optimiser, engine.flat)
+    guard = guard_for(plan, ledger)
+    conversation = Curator(guard).open(plan.charged(engine.flat.size))
+    shape = StepShape(plan, longest, rows_of(plan))
+    return PrivateStep(engine, optimiser, shape, session=conversation.session, data=(x, y, weights), guarantee=conversation.guarantee)
+
+
+def checked(data: Any, rows_per_unit: int) -> tuple[Any, Tensor, Tensor | None]:
+    """Inputs, targets and weights as tensors.
+
+    Raises:
+        UsageError: for a data loader, a sampler, or parts that do not have the same number of records.
+    """
+    if hasattr(data, "sampler") or hasattr(data, "batch_sampler") or not (isinstance(data, tuple) and len(data) in (2, 3)):
+        raise UsageError("Expected data=(inputs, targets) as tensors; the plan's own sampler draws the batches, so a loader or sampler has no place here.")
+    x = tuple(torch.as_tensor(part) for part in data[0]) if isinstance(data[0], tuple) else torch.as_tensor(data[0])
+    y, weights = torch.as_tensor(data[1]), torch.as_tensor(data[2]) if len(data) == 3 else None
+    parts = [*(x if isinstance(x, tuple) else (x,)), y, *(() if weights is None else (weights,))]
+    if len({len(part) for part in parts}) != 1:
+        raise UsageError("Expected as many targets as inputs; they differ. Check what was split.")
+    if len(y) % rows_per_unit:
+        raise UsageError(f"Expected rows_per_unit={rows_per_unit} rows for every unit; the rows do not divide. Pad units with rows of weight 0.")
+    return x, y, weights
+
+
+def rows_of(plan: TrainingPlan) -> int:
+    """Rows of one physical batch: room for six standard deviations more than expected, in multiples of 64; larger batches are taken in pieces."""
+    if plan.sampler.cap:
+        return plan.sampler.cap
+    mean = plan.expected_batch
+    return min(MOST_ROWS, math.ceil((mean + 6 * math.sqrt(mean)) / _PIECE) * _PIECE)
+
+
+def proved(engine: BookKeeping, x: Any, y: Any, plan: TrainingPlan) -> int:
+    """Tune and prove the engine on a made-up batch; returns the most rows that one unit has in a layer."""
+    mock = made_up(engine, x, y, rows_of(plan) * engine.rows)
+    longest = prove(engine, *mock)
+    engine.tune(*mock)
+    return longest
+
+
+def guard_for(plan: TrainingPlan, ledger: Books | None, dataset: str = "training") -> Guard:
+    """A guard over no questions: it charges the plan, and refuses a second one."""
+    policy = Policy(
+        dataset=dataset, unit=plan.unit, relation=plan.relation, budget=plan.budget, filter="single", limits=Limits(minimum_units=0),
+    )
+    return Guard(_Unasked(), policy=policy, ledger=MemoryBooks() if ledger is None else ledger, source=SecureRandom(), today=date.today)
+
+
+class _Unasked:
+    """No records: the step has its own, and no question is asked."""
+
+    def batches(self, columns: Any = None) -> Any:
+        """Nothing."""
+        return iter(())
+
+
+class StepShape:
+    """What follows from a plan and a model's shapes alone.
+
+    Args:
+        plan: the plan.
+        longest: the most rows that one unit has in a layer.
+        rows: units of one physical batch.
+    """
+
+    def __init__(self, plan: TrainingPlan, longest: int, rows: int) -> None:
+        self.plan, self.rows = plan, rows
+        mean = plan.expected_batch
+        self.batches = 1 if plan.sampler.cap else max(1, math.ceil((2 * mean + 12 * math.sqrt(mean) + 64) / rows))
+        self.bound = plan.clip * plan.relation.factor * (1 + slack(rows, longest, self.batches))
+
+
+class PrivateStep:
+    """One private optimiser step per call. Nothing about the records comes back from a call, neither a loss nor a batch size: they are not private.
+
+    Args:
+        engine: what computes clipped sums.
+        optimiser: what moves the parameters; adopted.
+        shape: of the plan.
+        session: the charged session.
+        data: inputs and targets.
+        guarantee: what the run promises.
+    """
+
+    def __init__(
+        self, engine: BookKeeping, optimiser: torch.optim.Optimizer, shape: StepShape, *, session: Session, data: tuple[Any, Tensor, Tensor | None],
+        guarantee: Guarantee,
+    ) -> None:
+        self.engine, self.optimiser, self.plan, self.guarantee = engine, optimiser, shape.plan, guarantee
+        self._session, self._shape, (self._x, self._y, self._weights) = session, shape, data
+        self.drawer = Drawer(shape.plan.sampler, len(self._y) // engine.rows, session.source)
+        self._release = release_of(shape.plan.charged(engine.flat.size).steps[0], shape.bound, session.source)
+        self._rows, self._sum_of = torch.arange(engine.rows), engine.clipped_sum
+        self.done = 0
+
+    def compile(self) -> PrivateStep:
+        """Run forward, backward and clipping as one compiled graph from now on; the first step then takes a minute. Returns the step."""
+        from tacit.networks.compiled import Compiled
+
+        self._sum_of = Compiled(self.engine).clipped_sum
+        return self
+
+    def __call__(self) -> None:
+        """Draw a batch, sum clipped gradients, add noise, move the parameters.
+
+        Raises:
+            OffPlan: once all steps of the plan are done.
+            VerificationError: if what was drawn is not the plan's sampler.
+        """
+        self._session.take(self.done, kind=KIND, size=self.engine.flat.size)
+        total = self._total(self.drawer.draw(self.done))
+        self.done += 1
+        self.engine.flat.gradient.copy_(self._release(total)).div_(self.plan.expected_batch)
+        self.optimiser.step()
+
+    @property
+    def left(self) -> int:
+        """Steps that are paid for and not done."""
+        return self.plan.steps - self.done
+
+    def _total(self, chosen: NDArray[np.int64]) -> Tensor:
+        """The clipped sum over the chosen units; of nobody it is zero."""
+        pieces = [chosen[start : start + self._shape.rows] for start in range(0, len(chosen), self._shape.rows)]
+        if len(pieces) > self._shape.batches:
+            raise OffPlan("Expected at most twice as many units as the plan's expected batch; there are more. Plan with the right number of units.")
+        if not pieces:
+            return torch.zeros_like(self.engine.flat.gradient)
+        if len(pieces) == 1:
+            return self._piece(pieces[0])
+        total = torch.zeros_like(self.engine.flat.gradient, dtype=torch.float64)
+        for piece in pieces:
+            total += self._piece(piece)
+        return total
+
+    def _piece(self, units: NDArray[np.int64]) -> Tensor:
+        """A physical batch of fixed shape: the units, then padding."""
+        rows, engine = self._shape.rows, self.engine
+        places = torch.zeros(rows, dtype=torch.int64)
+        places[: len(units)] = torch.from_numpy(units)
+        present = torch.zeros(rows, dtype=engine.flat.values.dtype, device=engine.flat.values.device)
+        present[: len(units)] = 1
+        if engine.rows > 1:
+            places = (places[:, None] * engine.rows + self._rows).flatten()
+        x = tuple(part[places] for part in self._x) if isinstance(self._x, tuple) else self._x[places]
+        weights = None if self._weights is None else self._weights[places]
+        return self._sum_of(x, self._y[places], present=present, weights=weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tacit.guard.accounting import MOST_SITES, Cost, gdp_delta, gdp_epsilon, gdp_mu, mu_for, plan_cost, plan_event, skellam_variance
-from tacit.guard.aggregate import Aggregator, Conversation, Curator, answer_with, stated
+from tacit.guard.aggregate import Aggregator, Conversation, Curator, CuratorConversation, answer_with, stated
 from tacit.guard.books import MemoryBooks
 from tacit.guard.correlation import Correlation, best_bands
 from tacit.guard.filters import Filter, Spent
@@ -17,7 +17,7 @@ from tacit.guard.sampler import FULL, Sampler
 from tacit.guard.session import Session
 
 __all__ = [
-    "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "Entry", "FULL", "Filter", "Guard", "Ledger", "Limits", "MOST_SITES", "MemoryBooks", "Plan",
+    "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "CuratorConversation", "Entry", "FULL", "Filter", "Guard", "Ledger", "Limits", "MOST_SITES", "MemoryBooks", "Plan",
     "PlanStep", "Policy", "Records", "Sampler", "Session", "Spent", "answer_with", "best_bands", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost",
     "plan_event", "skellam_variance", "stated",
 ]

@@ -81,6 +81,17 @@ class Session:
         return planned
 
     @property
+    def local_records(self) -> RecordSource:
+        """The records, for code of the curator's own that the plan has steps for; nothing computed from them may leave but by those steps.
+
+        Raises:
+            OffPlan: if the plan has no such step.
+        """
+        if not set(self._plan.kinds) & set(LOCAL_KINDS):
+            raise OffPlan("Expected a plan with steps for the curator's own code; this one has questions only. Ask those.")
+        return self._records
+
+    @property
     def source(self) -> SecureRandom:
         """Where samples and noise come from."""
         return self._source

@@ -14,13 +14,16 @@ from tacit.learn.estimators import (
     DetectionClassifier,
     LinearClassifier,
     LinearRegressor,
+    NetworkClassifier,
+    NetworkRegressor,
 )
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
+from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import fit_linear
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
 
 __all__ = [
     "UNLABELLED", "AdditiveClassifier", "AdditiveRegressor", "AnomalyDetector", "AnomalyShape", "BoostedTreesClassifier", "BoostedTreesRegressor",
-    "BoostingShape", "DetectionClassifier", "FullBatchShape", "LearnSpec", "LinearClassifier", "LinearRegressor", "TargetSpec", "converse",
-    "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear",
+    "BoostingShape", "DetectionClassifier", "FullBatchShape", "LearnSpec", "LinearClassifier", "LinearRegressor", "NetworkClassifier",
+    "NetworkRegressor", "NetworkShape", "TargetSpec", "converse", "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear", "fit_network",
 ]

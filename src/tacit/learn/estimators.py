@@ -19,9 +19,10 @@ from tacit.guard import Books, Curator, Guard, Limits, MemoryBooks, Policy, Reco
 from tacit.learn.boosting import PASSES, TREES, BoostingShape
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
 from tacit.learn.inputs import InvalidInput, is_named, labels_of, matrix_of, table_from, units_of
+from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import ITERATIONS, fit_linear
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
-from tacit.models import AdditiveModel, LinearModel
+from tacit.models import AdditiveModel, LinearModel, NetworkModel
 from tacit.randomness import SecureRandom
 
 COUNT_SHARE = 0.0025
@@ -34,6 +35,7 @@ class _Private(BaseEstimator):  # type: ignore[misc]
     """What all estimators share: from arrays or frames to a guard, a spec and a model."""
 
     _task: ClassVar[str] = "classify"
+    _filter: ClassVar[str] = "auto"
 
     def fit(self, X: Any, y: Any, unit: Any = None) -> Any:
         """Learn privately. Every fit spends anew: see ``ledger``.
@@ -77,7 +79,7 @@ class _Private(BaseEstimator):  # type: ignore[misc]
         unit = PrivacyUnit("unit", column=_UNIT) if grouped else PrivacyUnit()
         policy = Policy(
             dataset="fit", unit=unit, relation=Relation(self.relation), budget=self.total or budget, count_share=COUNT_SHARE,
-            rows_per_unit=self.rows_per_unit if grouped else 1, limits=Limits(minimum_units=0),
+            rows_per_unit=self.rows_per_unit if grouped else 1, limits=Limits(minimum_units=0), filter=self._filter,
         )
         run = None if self.test_seed is None else f"test seed {self.test_seed}"
         spec = LearnSpec(features, self._target_spec(), budget, domain=self._domain(features), run=run)
@@ -85,13 +87,14 @@ class _Private(BaseEstimator):  # type: ignore[misc]
         source = None if self.test_seed is None else SecureRandom.for_testing(self.test_seed)
         guard = Guard(Records.open(table, unit=unit), policy=policy, ledger=self.ledger_, source=source)
         try:
-            self.model_: AdditiveModel | LinearModel = self._fit(spec, Curator(guard))
+            self.model_: AdditiveModel | LinearModel | NetworkModel = self._fit(spec, Curator(guard))
         except DataError as problem:
             raise InvalidInput(str(problem).replace(f"the target «{_TARGET}»", "y")) from None
         self.guarantee_: Guarantee = self.model_.guarantee
-        self.size_ = guard.size()
+        if self._filter != "single":
+            self.size_ = guard.size()
 
-    def _fit(self, spec: LearnSpec, aggregator: Curator) -> AdditiveModel | LinearModel:
+    def _fit(self, spec: LearnSpec, aggregator: Curator) -> AdditiveModel | LinearModel | NetworkModel:
         raise NotImplementedError
 
     def _checked_parameters(self) -> Budget:
@@ -351,3 +354,51 @@ class DetectionClassifier(BoostedTreesClassifier):
         super().__init__(
             budget, domain=domain, classes=classes, relation=relation, rows_per_unit=rows_per_unit, ledger=ledger, total=total, test_seed=test_seed,
         )
+
+
+class NetworkClassifier(_PrivateClassifier):
+    """A private network over tabular features, trained by noisy clipped gradients (DP-SGD with Adam). Needs the extra «torch».
+
+    Args:
+        budget: (ε, δ) for the whole fit.
+        domain: declared columns, or the file that declares them.
+        classes: the public classes; found by a charged selection if ``None``.
+        relation: ``"add/remove"`` or ``"zero-out"``.
+        rows_per_unit: with units, how many rows of each take part.
+        shape: of the network and its training; public.
+        ledger: where the fit is charged, as one plan that leaves no room for another; in memory if ``None``.
+        total: budget of the ledger's scope; that of the fit if ``None``.
+        test_seed: for tests: fixes all noise, and nothing is guaranteed.
+    """
+
+    _filter = "single"
+
+    def __init__(
+        self, budget: Budget | None = None, *, domain: Domain | str | None = None, classes: Sequence[Any] | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, shape: NetworkShape | None = None, ledger: Books | None = None,
+        total: Budget | None = None, test_seed: int | None = None,
+    ) -> None:
+        self.budget, self.domain, self.classes, self.relation, self.rows_per_unit = budget, domain, classes, relation, rows_per_unit
+        self.shape, self.ledger, self.total, self.test_seed = shape, ledger, total, test_seed
+
+    def _fit(self, spec: LearnSpec, aggregator: Curator) -> NetworkModel:
+        model, self.size_ = fit_network(spec, aggregator, self.shape)
+        return model
+
+
+class NetworkRegressor(_PrivateRegressor):
+    """A private network that predicts a number between public ``bounds``. Other arguments as in `NetworkClassifier`."""
+
+    _filter = "single"
+
+    def __init__(
+        self, budget: Budget | None = None, *, domain: Domain | str | None = None, bounds: tuple[float, float] | None = None,
+        relation: str = "add/remove", rows_per_unit: int = 10, shape: NetworkShape | None = None, ledger: Books | None = None,
+        total: Budget | None = None, test_seed: int | None = None,
+    ) -> None:
+        self.budget, self.domain, self.bounds, self.relation, self.rows_per_unit = budget, domain, bounds, relation, rows_per_unit
+        self.shape, self.ledger, self.total, self.test_seed = shape, ledger, total, test_seed
+
+    def _fit(self, spec: LearnSpec, aggregator: Curator) -> NetworkModel:
+        model, self.size_ = fit_network(spec, aggregator, self.shape)
+        return model

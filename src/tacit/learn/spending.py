@@ -65,14 +65,15 @@ def planned(steps: list[Outlay], *, budget: Budget, aggregator: Aggregator, purp
         )
     selects = any(step.kind == Select.kind for step in steps)
     plan = Plan(
-        purpose, aggregator.unit, aggregator.relation, tuple(_step(step, mu * mu - counted, aggregator) for step in steps),
+        purpose, aggregator.unit, aggregator.relation, tuple(step_of(step, mu * mu - counted, aggregator) for step in steps),
         mechanism=aggregator.mechanism, selection_delta=SELECTION_DELTA_SHARE * budget.delta if selects else 0.0, run=run or secrets.token_hex(16),
     )
     mu_for(budget, [aggregator.count_cost, plan_cost(plan)])  # raises where samplers and selection do not fit beside the noise
     return plan
 
 
-def _step(outlay: Outlay, mu_squared: float, aggregator: Aggregator) -> PlanStep:
+def step_of(outlay: Outlay, mu_squared: float, aggregator: Aggregator) -> PlanStep:
+    """The step that an outlay's share of μ² buys."""
     each = mu_squared * outlay.share / outlay.repeats
     one_row = aggregator.unit.is_record
     touched = outlay.l0 * aggregator.relation.factor if one_row else 0

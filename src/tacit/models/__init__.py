@@ -8,9 +8,10 @@ from tacit.models.artefact import Model, load, save, verify_against
 from tacit.models.base import Predictor, Provenance
 from tacit.models.explain import Explanation, Shape
 from tacit.models.linear import LinearModel
+from tacit.models.network import NetworkModel
 from tacit.models.onnx_export import to_onnx
 
 __all__ = [
-    "AdditiveModel", "AnomalyModel", "Explanation", "LinearModel", "Model", "Predictor", "Provenance", "Shape", "load", "save", "to_onnx",
-    "verify_against",
+    "AdditiveModel", "AnomalyModel", "Explanation", "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance", "Shape", "load", "save",
+    "to_onnx", "verify_against",
 ]

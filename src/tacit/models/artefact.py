@@ -18,10 +18,13 @@ from tacit.models.additive import AdditiveModel
 from tacit.models.anomaly import AnomalyModel
 from tacit.models.base import FORMAT, Predictor, Provenance, array_digest, little_endian, replacing
 from tacit.models.linear import LinearModel
+from tacit.models.network import NetworkModel
 
 CONTEXT = "tacit.model@1"
-Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel
-_KINDS: dict[str, type[AdditiveModel] | type[LinearModel]] = {kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel)}
+Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel
+_KINDS: dict[str, type[AdditiveModel] | type[LinearModel] | type[NetworkModel]] = {
+    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel)
+}
 _TYPES = {"u1": "U8", "i4": "I32", "f8": "F64"}
 _FIELDS = {"tacit", "signature", "public_key"}
 _LARGEST = 1 << 30

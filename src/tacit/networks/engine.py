@@ -115,7 +115,7 @@ class BookKeeping:
         """Choose for each layer with several rows per unit whichever way is faster here, measured on a public batch; returns the choice."""
         for tap in self.taps(x, y):
             if isinstance(tap, LinearTap) and tap.g.dim() == 3:
-                self.modes[tap.name] = min((GHOST, INSTANTIATE), key=lambda mode: _seconds(tap, mode))  # noqa: B023 - used at once
+                self.modes[tap.name] = min((GHOST, INSTANTIATE), key=lambda mode: _seconds(tap, mode))
         return dict(self.modes)
 
 

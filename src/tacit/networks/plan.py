@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from tacit.errors import UsageError
-from tacit.guard import Correlation, Cost, Filter, Plan, PlanStep, Sampler, plan_cost
 from tacit.guarantee import Budget, PrivacyUnit, Relation
+from tacit.guard import Correlation, Cost, Filter, Plan, PlanStep, Sampler, plan_cost
 
 KIND = "network@1"
 _LARGEST = 1 << 31
@@ -104,7 +104,7 @@ class TrainingPlan:
 
     def calibrated(self, *, precision: float = _FINE) -> TrainingPlan:
         """The same plan with the least noise multiplier that fits the budget, to ``precision`` of itself, rounded up."""
-        return replace(self, noise_multiplier=least_noise(lambda z: plan_cost(replace(self, noise_multiplier=z).charged(_LARGEST)), self.rule, precision))
+        return replace(self, noise_multiplier=least_noise(lambda z: [plan_cost(replace(self, noise_multiplier=z).charged(_LARGEST))], self.rule, precision))
 
     @property
     def rule(self) -> Filter:
@@ -136,7 +136,7 @@ def _bands(noise: str, steps: int, share: float, shaped: Callable[[int], Trainin
     return min(tried, key=lambda b: tried[b])
 
 
-def least_noise(cost: Callable[[float], Cost], rule: Filter, precision: float) -> float:
+def least_noise(costs: Callable[[float], Sequence[Cost]], rule: Filter, precision: float) -> float:
     """The least noise multiplier whose cost the rule admits, rounded up; looked for on a coarse grid first.
 
     Raises:
@@ -144,20 +144,20 @@ def least_noise(cost: Callable[[float], Cost], rule: Filter, precision: float) -
     """
 
     def roughly(noise: float) -> bool:
-        return rule.estimate(cost(noise)) <= rule.budget.epsilon
+        return rule.estimate(costs(noise)) <= rule.budget.epsilon
 
     low, high = 0.25, 1.0
     while not roughly(high):
         low, high = high, high * 2
         if high > 2**20:
             raise UsageError("Expected a budget that some noise fits; this one is too small for so many steps. Raise epsilon or delta.")
-    if high == 1.0 and rule.admits([cost(low)]):
+    if high == 1.0 and rule.admits(costs(low)):
         return low
     low, high = _narrow(roughly, low, high, max(precision, _COARSE))
     if precision > _COARSE:
         return high
-    slope = math.log(rule.estimate(cost(high * 0.98)) / rule.estimate(cost(high * 1.02))) / math.log(1.02 / 0.98)
-    return _settled(lambda noise: rule.epsilon([cost(noise)]), high, rule.budget.epsilon, slope)
+    slope = math.log(rule.estimate(costs(high * 0.98)) / rule.estimate(costs(high * 1.02))) / math.log(1.02 / 0.98)
+    return _settled(lambda noise: rule.epsilon(costs(noise)), high, rule.budget.epsilon, slope)
 
 
 def _settled(epsilon: Callable[[float], float], noise: float, wanted: float, slope: float) -> float:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import Guarantee
-from tacit.guard import Books, Curator, Guard, Limits, MemoryBooks, Policy, Session
+from tacit.guard import Books, Curator, CuratorConversation, Guard, Limits, MemoryBooks, Policy
 from tacit.networks.engine import BookKeeping, Loss
 from tacit.networks.optimisers import adopt
 from tacit.networks.plan import KIND, TrainingPlan
@@ -59,14 +59,24 @@ def private_step(
         UsageError: for a model, loss or data that cannot be trained privately; nothing is charged then.
         Refused: if the ledger does not allow it.
     """
-    x, y, weights = checked(data, plan.rows_per_unit)
+    parts = checked(data, plan.rows_per_unit)
     engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
-    longest = proved(engine, x, y, plan)
+    longest = proved(engine, *parts[:2], plan)
     adopt(optimiser, engine.flat)
-    guard = guard_for(plan, ledger)
-    conversation = Curator(guard).open(plan.charged(engine.flat.size))
-    shape = StepShape(plan, longest, rows_of(plan))
-    return PrivateStep(engine, optimiser, shape, session=conversation.session, data=(x, y, weights), guarantee=conversation.guarantee)
+    conversation = Curator(guard_for(plan, ledger)).open(plan.charged(engine.flat.size))
+    return PrivateStep(engine, optimiser, StepShape(plan, longest, rows_of(plan)), conversation=conversation, data=parts)
+
+
+def trainer(
+    model: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, plan: TrainingPlan, *, data: tuple[Any, ...], conversation: CuratorConversation,
+    first: int,
+) -> PrivateStep:
+    """The step inside a conversation that is charged already, whose network steps begin at ``first``. As `private_step` otherwise."""
+    parts = checked(data, plan.rows_per_unit)
+    engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
+    longest = proved(engine, *parts[:2], plan)
+    adopt(optimiser, engine.flat)
+    return PrivateStep(engine, optimiser, StepShape(plan, longest, rows_of(plan), first=first), conversation=conversation, data=parts)
 
 
 def checked(data: Any, rows_per_unit: int) -> tuple[Any, Tensor, Tensor | None]:
@@ -126,10 +136,11 @@ class StepShape:
         plan: the plan.
         longest: the most rows that one unit has in a layer.
         rows: units of one physical batch.
+        first: the step of the charged plan that training begins at.
     """
 
-    def __init__(self, plan: TrainingPlan, longest: int, rows: int) -> None:
-        self.plan, self.rows = plan, rows
+    def __init__(self, plan: TrainingPlan, longest: int, rows: int, *, first: int = 0) -> None:
+        self.plan, self.rows, self.first = plan, rows, first
         mean = plan.expected_batch
         self.batches = 1 if plan.sampler.cap else max(1, math.ceil((2 * mean + 12 * math.sqrt(mean) + 64) / rows))
         self.bound = plan.clip * plan.relation.factor * (1 + slack(rows, longest, self.batches))
@@ -142,16 +153,17 @@ class PrivateStep:
         engine: what computes clipped sums.
         optimiser: what moves the parameters; adopted.
         shape: of the plan.
-        session: the charged session.
-        data: inputs and targets.
-        guarantee: what the run promises.
+        conversation: charged.
+        data: inputs, targets and weights.
     """
 
     def __init__(
-        self, engine: BookKeeping, optimiser: torch.optim.Optimizer, shape: StepShape, *, session: Session, data: tuple[Any, Tensor, Tensor | None],
-        guarantee: Guarantee,
+        self, engine: BookKeeping, optimiser: torch.optim.Optimizer, shape: StepShape, *, conversation: CuratorConversation,
+        data: tuple[Any, Tensor, Tensor | None],
     ) -> None:
-        self.engine, self.optimiser, self.plan, self.guarantee = engine, optimiser, shape.plan, guarantee
+        self.engine, self.optimiser, self.plan = engine, optimiser, shape.plan
+        self.guarantee: Guarantee = conversation.guarantee
+        session = conversation.session
         self._session, self._shape, (self._x, self._y, self._weights) = session, shape, data
         self.drawer = Drawer(shape.plan.sampler, len(self._y) // engine.rows, session.source)
         self._release = release_of(shape.plan.charged(engine.flat.size).steps[0], shape.bound, session.source)
@@ -172,7 +184,7 @@ class PrivateStep:
             OffPlan: once all steps of the plan are done.
             VerificationError: if what was drawn is not the plan's sampler.
         """
-        self._session.take(self.done, kind=KIND, size=self.engine.flat.size)
+        self._session.take(self._shape.first + self.done, kind=KIND, size=self.engine.flat.size)
         total = self._total(self.drawer.draw(self.done))
         self.done += 1
         self.engine.flat.gradient.copy_(self._release(total)).div_(self.plan.expected_batch)

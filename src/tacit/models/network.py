@@ -1,0 +1,128 @@
+"""A small network over tabular features: affine maps with ReLU between them, run without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tacit.domain import Domain, Numeric
+from tacit.errors import UsageError
+from tacit.guarantee import Guarantee
+from tacit.models.base import Margins, Predictor, Provenance, require_honest, require_loss
+from tacit.questions import Binning, Frame, Target
+
+
+def width_of(binning: Binning) -> int:
+    """How many inputs a network over these features has."""
+    kinds = zip(binning.domain.columns, binning.counts, strict=True)
+    return sum(3 if isinstance(kind, Numeric) else bins for (_, kind), bins in kinds)
+
+
+def inputs_of(binning: Binning, columns: Mapping[str, pa.Array], rows: int) -> NDArray[np.float32]:
+    """Records as numbers between -1 and 1: float32 ``[rows, width]``.
+
+    A number gives its bin's place among the bins (zero where it is missing), the square of that, and whether it is missing; a category gives one
+    number per value.
+
+    Raises:
+        DataError: if a feature is absent.
+    """
+    bins, parts = binning.bins(columns, rows), []
+    for (_, kind), count, own in zip(binning.domain.columns, binning.counts, bins, strict=True):
+        if isinstance(kind, Numeric):
+            missing = own == 0
+            place = np.where(missing, 0.0, 2.0 * (own.astype(np.float32) - 1) / max(count - 2, 1) - 1).astype(np.float32)
+            parts.append(np.column_stack([place, place * place, missing]).astype(np.float32))
+        else:
+            parts.append((own[:, None] == np.arange(count)).astype(np.float32))
+    return np.concatenate(parts, axis=1) if parts else np.zeros((rows, 0), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkModel(Predictor):
+    """Layers over `inputs_of`.
+
+    Args:
+        frame: what is predicted, and the features' public bins.
+        layers: float64 weights ``[out, in]`` and biases ``[out]`` of every affine map.
+        guarantee: what the layers promise the units they were learned from.
+        provenance: where the model came from.
+        evidence: measurements made on it, in plain form.
+
+    Raises:
+        UsageError: if the layers do not fit each other, the features or the target, or a model made with a test seed claims a guarantee.
+    """
+
+    frame: Frame
+    layers: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
+    guarantee: Guarantee
+    provenance: Provenance
+    evidence: tuple[Mapping[str, Any], ...] = ()
+    kind: ClassVar[str] = "network@1"
+
+    def __post_init__(self) -> None:
+        require_honest(self.guarantee, self.provenance)
+        require_loss(self.target, self.frame.loss)
+        width = width_of(self.frame.binning)
+        for weights, bias in self.layers:
+            if weights.dtype != np.float64 or weights.ndim != 2 or weights.shape[1] != width or bias.shape != (len(weights),):
+                raise UsageError(f"Expected layers that fit each other; one has weights of {weights.shape} over {width} inputs.")
+            if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+                raise UsageError("Expected finite weights; at least one is not.")
+            width = len(weights)
+        if not self.layers or width != self.target.outputs:
+            raise UsageError(f"Expected {self.target.outputs} outputs; the last layer has {width}.")
+
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+        return self.frame.target
+
+    @property
+    def domain(self) -> Domain:
+        """The features, in order."""
+        return self.frame.binning.domain
+
+    def batch_margins(self, columns: Mapping[str, pa.Array], rows: int) -> Margins:
+        """Margins float64 ``[rows, outputs]``."""
+        x = inputs_of(self.frame.binning, columns, rows).astype(np.float64)
+        for place, (weights, bias) in enumerate(self.layers):
+            x = x @ weights.T + bias
+            if place < len(self.layers) - 1:
+                np.maximum(x, 0, out=x)
+        return x
+
+    def structure(self) -> dict[str, Any]:
+        """Everything that is no array."""
+        return {"target": self.target.to_dict(), "loss": self.frame.loss, "domain": self.domain.to_dict(), "layers": len(self.layers)}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Bins, weights and biases."""
+        tables = self.frame.binning.tables
+        found: dict[str, NDArray[Any]] = {
+            "bins.codes": np.array([len(table) for table in tables], np.int32), "bins.tables": np.concatenate([np.empty(0, np.uint8), *tables]),
+        }
+        for place, (weights, bias) in enumerate(self.layers):
+            found |= {f"layers.{place}.weight": weights, f"layers.{place}.bias": bias}
+        return found
+
+    @classmethod
+    def from_parts(
+        cls, structure: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, guarantee: Guarantee, provenance: Provenance,
+        evidence: tuple[Mapping[str, Any], ...] = (),
+    ) -> NetworkModel:
+        """The model that `structure` and `arrays` described.
+
+        Raises:
+            ValueError, KeyError, UsageError: if the parts do not belong together.
+        """
+        ends = np.cumsum(arrays["bins.codes"].astype(np.int64))
+        binning = Binning(Domain.from_dict(structure["domain"]), tuple(np.split(arrays["bins.tables"], ends[:-1])))
+        frame = Frame(Target.from_dict(structure["target"]), str(structure["loss"]), binning)
+        layers = tuple((arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]) for i in range(int(structure["layers"])))
+        return cls(frame, layers, guarantee, provenance, evidence)

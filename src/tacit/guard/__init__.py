@@ -17,7 +17,7 @@ from tacit.guard.sampler import FULL, Sampler
 from tacit.guard.session import Session
 
 __all__ = [
-    "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "CuratorConversation", "Entry", "FULL", "Filter", "Guard", "Ledger", "Limits", "MOST_SITES", "MemoryBooks", "Plan",
-    "PlanStep", "Policy", "Records", "Sampler", "Session", "Spent", "answer_with", "best_bands", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost",
-    "plan_event", "skellam_variance", "stated",
+    "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "CuratorConversation", "Entry", "FULL", "Filter", "Guard", "Ledger",
+    "Limits", "MOST_SITES", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records", "Sampler", "Session", "Spent", "answer_with", "best_bands",
+    "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "skellam_variance", "stated",
 ]

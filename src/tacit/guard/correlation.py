@@ -111,7 +111,7 @@ def _banded(bands: int, steps: int) -> tuple[float, ...]:
         return math.log(_error(column, steps)) + 0.5 * math.log(float(column @ column))
 
     found = minimize(cost, start[1:], method="L-BFGS-B", bounds=[(0.0, 1.0)] * (bands - 1), options={"maxiter": 60})
-    rest = found.x if found.fun < cost(start[1:]) else start[1:]
+    rest = np.asarray(found.x if found.fun < cost(np.asarray(start[1:], np.float64)) else start[1:], np.float64)
     return (1.0, *(float(x) for x in np.rint(rest / _STEP) * _STEP))
 
 

@@ -76,7 +76,7 @@ class Session:
         self._require_open()
         planned = self._turn(step)
         if kind not in LOCAL_KINDS or planned.kind != kind or size > planned.cells or self._plan.mechanism != "gaussian":
-            raise OffPlan(f"Expected «{planned.kind}» with at most {planned.cells} coordinates at step {step}; got «{kind}» with {size}. Ask what was charged.")
+            raise OffPlan(f"Expected «{planned.kind}» of at most {planned.cells} cells at step {step}; got «{kind}» of {size}. Ask what was charged.")
         self._next = step + 1
         return planned
 

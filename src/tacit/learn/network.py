@@ -142,7 +142,7 @@ def _trained(
     )
     model = _network(width_of(frame.binning), shape.hidden, frame.target.outputs, run=plan.run)
     optimiser = torch.optim.Adam(model.parameters(), lr=shape.learning_rate)
-    step = trainer(model, _loss(frame.loss), optimiser, plan, data=data, conversation=conversation, first=first)
+    step = trainer(model, _loss(frame.loss), optimiser, shape=(plan, first), data=data, conversation=conversation)
     mean, keep = step.engine.flat.values.clone(), 1 - 1 / max(1.0, shape.averaging * shape.steps)
     for done in range(shape.steps):
         step()
@@ -169,7 +169,7 @@ def _network(width: int, hidden: tuple[int, ...], outputs: int, *, run: str) -> 
         layers += [layer, nn.ReLU()]
         width = size
     with torch.no_grad():
-        layers[-2].weight.mul_(0.1)  # type: ignore[operator, union-attr]
+        layers[-2].weight.mul_(0.1)
     return nn.Sequential(*layers[:-1])
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -18,11 +20,27 @@ if TYPE_CHECKING:
     from tacit.networks.layers import Binding
 
 Targets = tuple[Target | None, Target | None]
-LinearTapOf = Callable[[Recorder, str, Targets, Tensor, Tensor], Tap]
 
 
-class _Linear(Protocol):
-    def __call__(self, label: str, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Targets) -> Tensor: ...
+class LinearTapOf(Protocol):
+    """Gives the tap of an affine map, see `tacit.networks.layers.linear_tap`."""
+
+    def __call__(self, recorder: Recorder, name: str, targets: Targets, *, a: Tensor, g: Tensor) -> Tap:
+        """The tap."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Map:
+    """One affine map inside the module."""
+
+    label: str
+    weight: Tensor
+    bias: Tensor | None
+    targets: Targets
+
+
+_SIGNATURE = inspect.Signature(list(inspect.signature(nn.MultiheadAttention.forward).parameters.values())[1:])
 
 
 def supported(module: nn.MultiheadAttention) -> bool:
@@ -36,37 +54,40 @@ def forward_of(binding: Binding, recorder: Recorder, tap: LinearTapOf) -> Forwar
     if not isinstance(module, nn.MultiheadAttention):
         raise UsageError(f"Expected «{binding.name}» to be a MultiheadAttention.")
 
-    def linear(label: str, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Targets) -> Tensor:
-        output = F.linear(x, weight, bias)
-        if targets == (None, None):
+    def linear(x: Tensor, of: _Map) -> Tensor:
+        output = F.linear(x, of.weight, of.bias)
+        if of.targets == (None, None):
             return output
-        a, name = unchanged(binding.name, x), f"{binding.name}.{label}"
-        return recorder.keep(name, output, lambda g: [tap(recorder, name, targets, a(), g)])
+        a, name = unchanged(binding.name, x), f"{binding.name}.{of.label}"
+        return recorder.keep(name, output, lambda g: [tap(recorder, name, of.targets, a=a(), g=g)])
 
-    def forward(
-        query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None, need_weights: bool = True,
-        attn_mask: Tensor | None = None, average_attn_weights: bool = True, is_causal: bool = False,
+    def attend(
+        query: Tensor, key: Tensor, value: Tensor, *, padding: Tensor | None, mask: Tensor | None, weighed: bool,
     ) -> tuple[Tensor, Tensor | None]:
         if query.dim() != 3:
             raise UsageError(f"Expected batches in attention «{binding.name}»; got an input with {query.dim()} axes. Add the batch axis.")
         alike = query is key and key is value
         inputs = [x if module.batch_first else x.transpose(0, 1) for x in ((query,) if alike else (query, key, value))]
-        q, k, v = _projected(module, binding, recorder, linear, inputs)
-        mask = _mask(q, key_padding_mask, attn_mask)
-        mixed, weights = _mixed(module, q, k, v, mask, need_weights=need_weights)
-        joined = mixed.transpose(1, 2).flatten(2)
-        out = module.out_proj
-        targets = recorder.target(binding.path("out_proj.weight")), recorder.target(binding.path("out_proj.bias"))
-        output = linear("out_proj", joined, out.weight, out.bias, targets)
-        if weights is not None and average_attn_weights:
-            weights = weights.mean(1)
+        q, k, v = _projected(module, binding, recorder, linear=linear, inputs=inputs)
+        mixed, weights = _mixed(module, (q, k, v), _mask(q, padding, mask), weighed=weighed)
+        out, targets = module.out_proj, (recorder.target(binding.path("out_proj.weight")), recorder.target(binding.path("out_proj.bias")))
+        output = linear(mixed.transpose(1, 2).flatten(2), _Map("out_proj", out.weight, out.bias, targets))
         return output if module.batch_first else output.transpose(0, 1), weights
+
+    def forward(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+        given = _SIGNATURE.bind(*args, **kwargs)
+        given.apply_defaults()
+        named = given.arguments
+        output, weights = attend(
+            named["query"], named["key"], named["value"], padding=named["key_padding_mask"], mask=named["attn_mask"], weighed=named["need_weights"],
+        )
+        return output, weights.mean(1) if weights is not None and named["average_attn_weights"] else weights
 
     return forward
 
 
 def _projected(
-    module: nn.MultiheadAttention, binding: Binding, recorder: Recorder, linear: _Linear, inputs: list[Tensor],
+    module: nn.MultiheadAttention, binding: Binding, recorder: Recorder, *, linear: Callable[[Tensor, _Map], Tensor], inputs: list[Tensor],
 ) -> list[Tensor]:
     size = module.embed_dim
     bias, bias_target = module.in_proj_bias, recorder.target(binding.path("in_proj_bias"))
@@ -76,7 +97,7 @@ def _projected(
         return x.unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
 
     if module._qkv_same_embed_dim and len(inputs) == 1:
-        whole = linear("in_proj", inputs[0], module.in_proj_weight, bias, (weight_target, bias_target))
+        whole = linear(inputs[0], _Map("in_proj", module.in_proj_weight, bias, (weight_target, bias_target)))
         return [heads(x) for x in whole.split(size, -1)]
     inputs = inputs * 3 if len(inputs) == 1 else inputs
     found = []
@@ -88,7 +109,7 @@ def _projected(
             own = f"{label}_proj_weight"
             weight, target = getattr(module, own), recorder.target(binding.path(own))
         own_bias = None if bias is None else bias[first:last]
-        found.append(heads(linear(f"{label}_proj", x, weight, own_bias, (target, part(bias_target, first, last)))))
+        found.append(heads(linear(x, _Map(f"{label}_proj", weight, own_bias, (target, part(bias_target, first, last))))))
     return found
 
 
@@ -110,10 +131,11 @@ def _additive(mask: Tensor, dtype: Any) -> Tensor:
 
 
 def _mixed(
-    module: nn.MultiheadAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, need_weights: bool,
+    module: nn.MultiheadAttention, heads: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, *, weighed: bool,
 ) -> tuple[Tensor, Tensor | None]:
+    q, k, v = heads
     dropout = module.dropout if module.training else 0.0
-    if not need_weights:
+    if not weighed:
         return F.scaled_dot_product_attention(q, k, v, mask, dropout), None
     scores = q @ k.mT / math.sqrt(q.shape[-1])
     weights = (scores if mask is None else scores + mask).softmax(-1)

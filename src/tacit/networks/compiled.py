@@ -68,7 +68,8 @@ class Compiled:
             losses = engine.loss(functional_call(engine.model, parameters, tuple(inputs)), y)
             losses = (losses if losses.dim() == 1 else losses.flatten(1).mean(1)) * weights
             found = torch.autograd.grad(losses.sum(), [capture.handle for capture in recorder.captures])
-        taps = merged([tap for capture, g in zip(recorder.captures, found, strict=True) for tap in capture.make(g)], units=len(inputs[0]) // engine.rows)
+        made = [tap for capture, g in zip(recorder.captures, found, strict=True) for tap in capture.make(g)]
+        taps = merged(made, units=len(inputs[0]) // engine.rows)
         pairs = [tap.norms() for tap in taps]
         norms, spreads = (torch.stack([pair[i] for pair in pairs]).sum(0) for i in range(2))
         c = factors(norms, spreads, engine.clip) * present

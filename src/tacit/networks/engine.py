@@ -177,16 +177,17 @@ def _seconds(tap: LinearTap, mode: str) -> float:
 
 def _each_record(loss: Loss) -> Loss:
     if isinstance(loss, nn.modules.loss._Loss) and loss.reduction != "none":
-        loss = copy.copy(loss)
-        loss.reduction = "none"
+        each: Any = copy.copy(loss)
+        each.reduction = "none"
+        return each  # type: ignore[no-any-return]
     return loss
 
 
 def _per_record(losses: Tensor, batch: int) -> Tensor:
     if losses.dim() == 0 or losses.shape[0] != batch:
         raise UsageError(
-            f"Expected one loss per record, shape [{batch}]; got {list(losses.shape)}. Pass reduction='none': what is averaged over a batch cannot be "
-            "clipped per record."
+            f"Expected one loss per record, shape [{batch}]; got {list(losses.shape)}. Pass reduction='none': what is averaged over a batch cannot "
+            "be clipped per record."
         )
     return losses if losses.dim() == 1 else losses.flatten(1).mean(1)
 

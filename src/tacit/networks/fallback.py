@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -29,10 +30,14 @@ def forward_of(binding: Binding, recorder: Recorder) -> Forward:
                 f"Expected module «{binding.name or type(binding.module).__name__}», which has parameters of its own, to return one tensor with "
                 "the records on its first axis. Move the parameters into a submodule that does."
             )
-        inputs = [x.detach() if isinstance(x, Tensor) else x for x in args], {k: x.detach() if isinstance(x, Tensor) else x for k, x in kwargs.items()}
+        inputs = [_plain(x) for x in args], {key: _plain(x) for key, x in kwargs.items()}
         return recorder.keep(binding.name, output, lambda g: [_tap(binding, recorder, inputs, g)])
 
     return forward
+
+
+def _plain(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
 
 
 def _tap(binding: Binding, recorder: Recorder, inputs: tuple[list[Any], dict[str, Any]], g: Tensor) -> Tap:
@@ -54,7 +59,9 @@ def _tap(binding: Binding, recorder: Recorder, inputs: tuple[list[Any], dict[str
         return back(g_.unsqueeze(0))[0]
 
     try:
-        each = vmap(one, randomness="different", chunk_size=CHUNK)(g, *moving)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")  # this way is known to be slow; it is the exception
+            each = vmap(one, randomness="different", chunk_size=CHUNK)(g, *moving)
     except RuntimeError as error:
         raise UsageError(
             f"Expected a module that can be run on one record; «{binding.name}» ({type(binding.module).__name__}) cannot "

@@ -45,7 +45,8 @@ class Flat:
         Raises:
             UsageError: after ``model.to(...)`` or an assignment to ``parameter.data``.
         """
-        if any(p.data_ptr() != self.values.data_ptr() + start * p.element_size() for p, (start, _) in zip(self.parameters, self.places.values(), strict=True)):
+        own, size = self.values.data_ptr(), self.values.element_size()
+        if any(p.data_ptr() != own + start * size for p, (start, _) in zip(self.parameters, self.places.values(), strict=True)):
             raise UsageError("Expected the model's parameters where the private step put them; they were moved. Move the model to its device first.")
 
     def hand_out(self) -> None:

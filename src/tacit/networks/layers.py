@@ -39,17 +39,14 @@ class Binding:
         return f"{self.name}.{parameter}" if self.name else parameter
 
 
-def mode_for(modes: dict[str, str], name: str, a: Tensor, g: Tensor) -> str:
-    """Ghost norm while 2 T² <= d p (Bu, Mao & Xu 2022), unless it was measured otherwise."""
-    if name in modes:
-        return modes[name]
-    return GHOST if g.dim() == 2 or 2 * a.shape[1] ** 2 <= a.shape[-1] * g.shape[-1] else INSTANTIATE
+def linear_tap(recorder: Recorder, name: str, targets: tuple[Target | None, Target | None], *, a: Tensor, g: Tensor) -> LinearTap:
+    """The tap of y = x Wᵀ + b for inputs and output gradients as the layer saw them.
 
-
-def linear_tap(recorder: Recorder, name: str, targets: tuple[Target | None, Target | None], a: Tensor, g: Tensor) -> LinearTap:
-    """The tap of y = x Wᵀ + b for inputs and output gradients as the layer saw them."""
+    Ghost norm while 2 T² <= d p (Bu, Mao & Xu 2022, arXiv:2205.10683), unless it was measured otherwise.
+    """
     a, g = by_unit(a, recorder.rows, 1), by_unit(g, recorder.rows, 1)
-    return LinearTap(name, *targets, a, g, mode_for(recorder.modes, name, a, g))
+    short = g.dim() == 2 or 2 * a.shape[1] ** 2 <= a.shape[-1] * g.shape[-1]
+    return LinearTap(name, *targets, a, g, recorder.modes.get(name, GHOST if short else INSTANTIATE))
 
 
 def _linear(binding: Binding, recorder: Recorder) -> Forward:
@@ -57,7 +54,7 @@ def _linear(binding: Binding, recorder: Recorder) -> Forward:
 
     def forward(input: Tensor) -> Tensor:
         a = unchanged(binding.name, input)
-        return recorder.keep(binding.name, original(input), lambda g: [linear_tap(recorder, binding.name, targets, a(), g)])
+        return recorder.keep(binding.name, original(input), lambda g: [linear_tap(recorder, binding.name, targets, a=a(), g=g)])
 
     return forward
 
@@ -80,7 +77,7 @@ def _conv(binding: Binding, recorder: Recorder) -> Forward:
 def _embedding(binding: Binding, recorder: Recorder) -> Forward:
     original, weight, module = binding.module.forward, recorder.target(binding.path("weight")), binding.module
     if module.max_norm is not None or module.sparse or module.scale_grad_by_freq:
-        raise UsageError(f"Expected layer «{binding.name}» without max_norm, sparse and scale_grad_by_freq: they look at the whole batch. Leave them out.")
+        raise UsageError(f"Expected «{binding.name}» without max_norm, sparse and scale_grad_by_freq: they look at the whole batch. Leave them out.")
 
     def make(index: Tensor) -> Callable[[Tensor], Sequence[Tap]]:
         def taps(g: Tensor) -> Sequence[Tap]:
@@ -119,7 +116,7 @@ def _norm(binding: Binding, recorder: Recorder) -> Forward:
             normal, keep = _normalised(module, a()), len(module.weight.shape)
             if isinstance(module, nn.GroupNorm):
                 normal, g = normal.flatten(2).mT if normal.dim() > 2 else normal, g.flatten(2).mT if g.dim() > 2 else g
-            return [scaled(binding.name, targets, by_unit(normal, recorder.rows, keep), by_unit(g, recorder.rows, keep))]
+            return [scaled(binding.name, targets, normal=by_unit(normal, recorder.rows, keep), g=by_unit(g, recorder.rows, keep))]
 
         return taps
 
@@ -194,7 +191,7 @@ def _refuse(name: str, module: nn.Module) -> None:
     if isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.track_running_stats:
         raise UsageError(f"Expected «{name}» without running statistics, which are a mean over records. Pass track_running_stats=False.")
     if isinstance(module, (nn.EmbeddingBag, nn.RNN)):
-        raise UsageError(f"Expected a layer with a known gradient per record; «{name}» is a {type(module).__name__}. Use Embedding and a sum, or LSTM or GRU.")
+        raise UsageError(f"Expected a gradient per record; «{name}» is a {type(module).__name__}. Use Embedding and a sum, or LSTM or GRU.")
 
 
 __all__ = ["Binding", "bindings", "linear_tap"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import mpmath
 import numpy as np
@@ -75,7 +76,8 @@ def noised(total: Tensor, sigma: float, source: SecureRandom) -> Tensor:
         places, bits = torch.from_numpy(where), words.numpy()
         steps = flat[places].double().numpy() / cell
         low, high = (bits[half * i + where % half].astype(np.int64) for i in range(2))
-        exact = _resolve(where % half, low & 0x7FFFFFFF, high, steps - np.rint(steps), sine=where >= half, ratio=sigma / cell, source=source)
+        first = _FirstBits(where % half, low & 0x7FFFFFFF, high, where >= half)
+        exact = _resolve(first, steps - np.rint(steps), ratio=sigma / cell, source=source)
         out[places] = torch.from_numpy((exact + np.rint(steps)) * cell).to(out.dtype)
     return out.to(total.device).view(total.shape)
 
@@ -133,24 +135,31 @@ def _room() -> _Room:
     return room
 
 
-def _resolve(
-    pair: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64], left: NDArray[np.float64], *, sine: NDArray[np.bool_], ratio: float,
-    source: SecureRandom,
-) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class _FirstBits:
+    """What is known of the uniforms of some samples: their pairs, 31 bits of the one, 32 (signed) of the other, and which of a pair each is."""
+
+    pair: NDArray[np.int64]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    sine: NDArray[np.bool_]
+
+
+def _resolve(of: _FirstBits, left: NDArray[np.float64], *, ratio: float, source: SecureRandom) -> NDArray[np.float64]:
     """round(left + ratio · N), with 64 more bits for either uniform of each pair, and 192 more where those do not decide either."""
-    unique, place = np.unique(pair, return_inverse=True)
+    unique, place = np.unique(of.pair, return_inverse=True)
     more = source.uint64(2 * len(unique)).reshape(2, -1)[:, place]
     first, second = (more >> np.uint64(12)).astype(np.float64) * 2.0**-52 + 2.0**-53
-    radius = ratio * np.sqrt(-2 * np.log((low + first) * 2.0**-_BITS))
-    angle = math.pi * (high + second) * 2.0**-_BITS
-    value = radius * np.where(sine, np.sin(angle), np.cos(angle)) + left
-    rounded = np.rint(value)
-    unsure = (np.abs(value - rounded) > 0.5 - _FINE_BAND) | (low < 1) | (radius < ratio * 2.0**-12)
+    radius = ratio * np.sqrt(-2 * np.log((of.low + first) * 2.0**-_BITS))
+    angle = math.pi * (of.high + second) * 2.0**-_BITS
+    value = radius * np.where(of.sine, np.sin(angle), np.cos(angle)) + left
+    rounded: NDArray[np.float64] = np.rint(value)
+    unsure = (np.abs(value - rounded) > 0.5 - _FINE_BAND) | (of.low < 1) | (radius < ratio * 2.0**-12)
     tails: dict[int, tuple[int, int]] = {}
     for i in np.flatnonzero(unsure):
         tail = tails.setdefault(int(place[i]), (_more_bits(source), _more_bits(source)))
-        uniforms = [_point(int(bits[i]), int(more[j, i]), tail[j]) for j, bits in enumerate((low, high))]
-        rounded[i] = _exactly(uniforms, ratio, float(left[i]), cosine=not bool(sine[i]))
+        uniforms = [_point(int(bits[i]), int(more[j, i]), tail[j]) for j, bits in enumerate((of.low, of.high))]
+        rounded[i] = _exactly(uniforms, ratio, float(left[i]), cosine=not bool(of.sine[i]))
     return rounded
 
 

@@ -104,7 +104,11 @@ class TrainingPlan:
 
     def calibrated(self, *, precision: float = _FINE) -> TrainingPlan:
         """The same plan with the least noise multiplier that fits the budget, to ``precision`` of itself, rounded up."""
-        return replace(self, noise_multiplier=least_noise(lambda z: [plan_cost(replace(self, noise_multiplier=z).charged(_LARGEST))], self.rule, precision))
+
+        def costs(noise: float) -> list[Cost]:
+            return [plan_cost(replace(self, noise_multiplier=noise).charged(_LARGEST))]
+
+        return replace(self, noise_multiplier=least_noise(costs, self.rule, precision))
 
     @property
     def rule(self) -> Filter:

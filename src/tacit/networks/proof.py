@@ -34,7 +34,7 @@ def prove(engine: BookKeeping, x: Any, y: Any) -> int:
     buffers = {name: buffer.clone() for name, buffer in engine.model.named_buffers()}
     with _stirred(engine), _undropped(engine.model):
         _require_gradients(engine, x, y)
-        longest = max((tap.g.shape[1] if getattr(tap, "g", None) is not None and tap.g.dim() > 2 else 1) for tap in engine.taps(x, y))
+        longest = max(tap.length for tap in engine.taps(x, y))
         _require_parity(engine, x, y)
         _require_same_rows(engine, x)
     for name, buffer in engine.model.named_buffers():
@@ -94,7 +94,7 @@ def _require_parity(engine: BookKeeping, x: Any, y: Any) -> None:
     total, norms = engine.clipped_sum(x, y, present=present).double(), engine.norms
     wanted = torch.zeros_like(total)
     for unit in range(shown):
-        gradient = one_by_one(engine, inputs, y, range(unit * engine.rows, (unit + 1) * engine.rows))
+        gradient = one_by_one(engine, inputs, y, rows=range(unit * engine.rows, (unit + 1) * engine.rows))
         length = gradient.norm()
         if norms is None or abs(float(norms[unit].double().sqrt() - length)) > TOLERANCE * float(length):
             raise UsageError(
@@ -106,7 +106,7 @@ def _require_parity(engine: BookKeeping, x: Any, y: Any) -> None:
         raise UsageError("Expected the clipped sum of a batch to be the sum of its records' clipped gradients; it is not. Report the model's layers.")
 
 
-def one_by_one(engine: BookKeeping, inputs: tuple[Tensor, ...], y: Any, rows: range) -> Tensor:
+def one_by_one(engine: BookKeeping, inputs: tuple[Tensor, ...], y: Any, *, rows: range) -> Tensor:
     """The gradient of one unit by plain backward passes over single rows: float64 ``[parameters]``."""
     total = torch.zeros(engine.flat.size, dtype=torch.float64, device=engine.flat.values.device)
     for row in rows:
@@ -129,10 +129,10 @@ def _require_same_rows(engine: BookKeeping, x: Any) -> None:
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         gap = float((first.roll(1, 0) - second).abs().max()) / max(1e-30, float(first.abs().max()))
         if gap > 1e-5:
-            raise UsageError("Expected outputs that do not depend on a record's place in the batch; they do. Use layers that treat each record by itself.")
+            raise UsageError("Expected outputs that do not depend on a record's place in the batch; they do. Use layers that keep records apart.")
 
 
-def made_up(engine: BookKeeping, x: Any, y: Any, rows: int) -> tuple[Any, Any]:
+def made_up(engine: BookKeeping, x: Any, y: Any, *, rows: int) -> tuple[Any, Any]:
     """A public batch of the same shapes and types: standard normal numbers, indices every embedding knows, targets that stand in the data's type.
 
     Only shapes and types of the data are used, never a value.

@@ -27,7 +27,7 @@ def forward_of(binding: Binding, recorder: Recorder, tap: LinearTapOf) -> Forwar
 
     def forward(input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         if not isinstance(input, Tensor) or input.dim() != 3:
-            raise UsageError(f"Expected a padded batch [records, time, features] in «{binding.name}»; packed or single sequences are not kept. Pad them.")
+            raise UsageError(f"Expected a padded batch [records, time, features] in «{binding.name}»; got packed or single sequences. Pad them.")
         x = input if module.batch_first else input.transpose(0, 1)
         hidden, cells = _initial(module, x, hx)
         last: list[tuple[Tensor, Tensor]] = []
@@ -70,7 +70,7 @@ class _Pass:
         before: list[Tensor] = []
         resets: list[Tensor] = []
         a = unchanged(self.binding.name, x)
-        gates = F.linear(x, self.weights[0], self.weights[1])  # type: ignore[arg-type]
+        gates = F.linear(x, self.weights[0], self.weights[1])
         gates = self.recorder.keep(f"{self.binding.name}.{self.suffix}", gates, lambda g: self._taps(a(), g, before, resets))
         steps = range(x.shape[1] - 1, -1, -1) if self.suffix.endswith("_reverse") else range(x.shape[1])
         found: dict[int, Tensor] = {}
@@ -84,7 +84,7 @@ class _Pass:
         return torch.stack([found[t] for t in range(x.shape[1])], 1), (h, h if c is None else c)
 
     def _step(self, given: Tensor, h: Tensor, c: Tensor | None, resets: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        own = F.linear(h, self.weights[2], self.weights[3])  # type: ignore[arg-type]
+        own = F.linear(h, self.weights[2], self.weights[3])
         if self.lstm and c is not None:
             i, f, n, o = (given + own).chunk(4, 1)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(n)
@@ -106,5 +106,5 @@ class _Pass:
         found = []
         for label, pair, a, own in (("ih", targets[0], x, g), ("hh", targets[1], torch.stack(list(before), 1), inner)):
             if pair != (None, None):
-                found.append(self.tap(self.recorder, f"{self.binding.name}.{self.suffix}.{label}", (pair[0], pair[1]), a, own))
+                found.append(self.tap(self.recorder, f"{self.binding.name}.{self.suffix}.{label}", (pair[0], pair[1]), a=a, g=own))
         return found

@@ -32,9 +32,10 @@ class Drawer:
 
     def __init__(self, sampler: Sampler, units: int, source: SecureRandom, *, groups: Places | None = None) -> None:
         if sampler.records and sampler.records != units:
-            raise UsageError("Expected as many units as the plan's public number says; there are more or fewer. Plan with the true number, or with Poisson.")
+            raise UsageError("Expected as many units as the plan's public number says; there are not. Plan with the true number, or with Poisson.")
         self.sampler, self.units, self._source = sampler, units, source
-        self.groups = groups if groups is not None else (_uniform(source, sampler.cycle, units) if sampler.cycle > 1 else None)
+        drawn = _uniform(source, sampler.cycle, units) if sampler.cycle > 1 and groups is None else None
+        self.groups = drawn if groups is None else groups
         self._watch = Watch(sampler, units)
 
     def draw(self, answer: int) -> Places:

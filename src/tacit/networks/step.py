@@ -61,20 +61,21 @@ def private_step(
     """
     parts = checked(data, plan.rows_per_unit)
     engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
-    longest = proved(engine, *parts[:2], plan)
+    longest = proved(engine, plan, x=parts[0], y=parts[1])
     adopt(optimiser, engine.flat)
     conversation = Curator(guard_for(plan, ledger)).open(plan.charged(engine.flat.size))
     return PrivateStep(engine, optimiser, StepShape(plan, longest, rows_of(plan)), conversation=conversation, data=parts)
 
 
 def trainer(
-    model: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, plan: TrainingPlan, *, data: tuple[Any, ...], conversation: CuratorConversation,
-    first: int,
+    model: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, *, shape: tuple[TrainingPlan, int], data: tuple[Any, ...],
+    conversation: CuratorConversation,
 ) -> PrivateStep:
-    """The step inside a conversation that is charged already, whose network steps begin at ``first``. As `private_step` otherwise."""
+    """`private_step` in a conversation that is charged already; ``shape``: the plan, and the charged step it begins at."""
+    plan, first = shape
     parts = checked(data, plan.rows_per_unit)
     engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
-    longest = proved(engine, *parts[:2], plan)
+    longest = proved(engine, plan, x=parts[0], y=parts[1])
     adopt(optimiser, engine.flat)
     return PrivateStep(engine, optimiser, StepShape(plan, longest, rows_of(plan), first=first), conversation=conversation, data=parts)
 
@@ -86,7 +87,7 @@ def checked(data: Any, rows_per_unit: int) -> tuple[Any, Tensor, Tensor | None]:
         UsageError: for a data loader, a sampler, or parts that do not have the same number of records.
     """
     if hasattr(data, "sampler") or hasattr(data, "batch_sampler") or not (isinstance(data, tuple) and len(data) in (2, 3)):
-        raise UsageError("Expected data=(inputs, targets) as tensors; the plan's own sampler draws the batches, so a loader or sampler has no place here.")
+        raise UsageError("Expected data=(inputs, targets) as tensors, and no loader or sampler: the plan's own sampler draws the batches.")
     x = tuple(torch.as_tensor(part) for part in data[0]) if isinstance(data[0], tuple) else torch.as_tensor(data[0])
     y, weights = torch.as_tensor(data[1]), torch.as_tensor(data[2]) if len(data) == 3 else None
     parts = [*(x if isinstance(x, tuple) else (x,)), y, *(() if weights is None else (weights,))]
@@ -105,9 +106,9 @@ def rows_of(plan: TrainingPlan) -> int:
     return min(MOST_ROWS, math.ceil((mean + 6 * math.sqrt(mean)) / _PIECE) * _PIECE)
 
 
-def proved(engine: BookKeeping, x: Any, y: Any, plan: TrainingPlan) -> int:
+def proved(engine: BookKeeping, plan: TrainingPlan, *, x: Any, y: Any) -> int:
     """Tune and prove the engine on a made-up batch; returns the most rows that one unit has in a layer."""
-    mock = made_up(engine, x, y, rows_of(plan) * engine.rows)
+    mock = made_up(engine, x, y, rows=rows_of(plan) * engine.rows)
     longest = prove(engine, *mock)
     engine.tune(*mock)
     return longest

@@ -49,6 +49,11 @@ class Tap(Protocol):
         """The parameters it has a part in."""
         ...
 
+    @property
+    def length(self) -> int:
+        """Rows of one unit that are summed together with those of others; 1 where each unit's gradient is formed first."""
+        ...
+
     def norms(self) -> tuple[Tensor, Tensor]:
         """Squared gradient norm of each unit, and its squared spread (see `sums.SPREAD`); both ``[U]``."""
         ...
@@ -87,6 +92,11 @@ class LinearTap:
     def targets(self) -> tuple[Target, ...]:
         """Weight and bias, as far as they are trained."""
         return tuple(target for target in (self.weight, self.bias) if target is not None)
+
+    @property
+    def length(self) -> int:
+        """See `Tap`."""
+        return 1 if self.g.dim() == 2 else int(self.g.shape[1])
 
     def norms(self) -> tuple[Tensor, Tensor]:
         """See `Tap`."""
@@ -170,6 +180,11 @@ class EmbeddingTap:
         """The table."""
         return (self.weight,)
 
+    @property
+    def length(self) -> int:
+        """See `Tap`."""
+        return 1
+
     def norms(self) -> tuple[Tensor, Tensor]:
         """See `Tap`. Two rows of one unit meet where their indices are equal."""
         same = self.index[:, :, None] == self.index[:, None, :]
@@ -201,6 +216,11 @@ class GivenTap:
         """What the gradients belong to."""
         return self.given
 
+    @property
+    def length(self) -> int:
+        """See `Tap`."""
+        return 1
+
     def norms(self) -> tuple[Tensor, Tensor]:
         """See `Tap`."""
         total = torch.stack([squares(gradient) for gradient in self.gradients]).sum(0) if len(self.gradients) > 1 else squares(self.gradients[0])
@@ -216,7 +236,7 @@ class GivenTap:
         return self.gradients
 
 
-def scaled(name: str, targets: tuple[Target | None, Target | None], normal: Tensor, g: Tensor) -> GivenTap:
+def scaled(name: str, targets: tuple[Target | None, Target | None], *, normal: Tensor, g: Tensor) -> GivenTap:
     """An affine map y = x̂ · w + b after a normalisation: ``normal`` and ``g`` are ``[U, T, *shape]`` or ``[U, *shape]``."""
     weight, bias = targets
     found: list[tuple[Target, Tensor]] = []
@@ -266,6 +286,11 @@ class ConvTap:
     def targets(self) -> tuple[Target, ...]:
         """Weight and bias, as far as they are trained."""
         return tuple(target for target in (self.weight, self.bias) if target is not None)
+
+    @property
+    def length(self) -> int:
+        """See `Tap`."""
+        return 1
 
     def norms(self) -> tuple[Tensor, Tensor]:
         """See `Tap`."""

@@ -185,6 +185,8 @@ def _shadows(twin: Model, trial: Trial, aggregator: Curator | LocalFederation) -
         pool = Pool(twin.frame.binning.bins(columns, trial.table.num_rows), trial.labels, trial.owner, clip)
         found = batched_shadows(twin, pool, membership=membership, noise_multiplier=step.noise_multiplier, rng=trial.rng)
         return np.asarray(found, np.float64)
+    if not isinstance(twin, LinearModel):
+        raise UsageError("Expected a model whose shadows are trained at once: additive or linear. Networks are attacked one shadow after another.")
     matrix = (design(columns, trial.table.num_rows, twin.domain) / DESIGN_UNIT).astype(np.float32)
     pool, sigma = Pool(matrix, trial.labels, trial.owner, clip), step.noise_multiplier * (clip or length)
     found = batched_linear_shadows(twin, pool, membership=membership, iterations=step.repeats, sigma=sigma, rng=trial.rng)

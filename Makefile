@@ -1,6 +1,7 @@
 # Tacit's commands. `make pilot` and `make test` need python3 (3.11 to 3.13) with venv, and make; nothing else.
 #   make pilot        install the locked core into .venv, run the pilot on a simulated SOC, leave pilot/report.html
 #   make test         install the development tools, run every test        (ARGS='tests/guard -x' narrows it)
+#   make torch        add PyTorch, for the networks and their tests (TORCH='torch==2.13.0' names the build)
 #   make check        style, types, import floors, size rules, doctests
 #   make bench        every benchmark row, written to benchmarks/RESULTS.md
 #   make docs         the documentation as a site in site/
@@ -9,6 +10,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+TORCH ?= torch
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -19,9 +21,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --only-binary :all:
 # Compiled once, on all cores: pip does it on one, and leaving it out would cost every later start seconds.
 COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib >/dev/null || true
-LINTED := $(wildcard src tests scripts benchmarks)
+LINTED := $(wildcard src tests scripts benchmarks examples conftest.py)
 
-.PHONY: help pilot test check lint types floors rules bench docs lock clean
+.PHONY: help pilot test torch check lint types floors rules bench docs lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -31,6 +33,9 @@ pilot: $(VENV)/.core
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+torch: $(VENV)/.dev
+	$(INSTALL) 'mpmath>=1.3' '$(TORCH)'
 
 check: lint types floors rules
 

@@ -72,7 +72,8 @@ class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
-        self.embed, self.encode, self.head = nn.Embedding(WORDS, 8), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(8, CLASSES)
+        self.embed, self.head = nn.Embedding(WORDS, 8), nn.Linear(8, CLASSES)
+        self.encode = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.encode(self.embed(x), src_key_padding_mask=padding(x)).mean(1))

@@ -35,8 +35,9 @@ def test_both_of_a_pair_are_independent_and_tails_are_there() -> None:
     assert abs(np.corrcoef(values[:half], values[half:])[0, 1]) < 6 / np.sqrt(half)
     assert abs(np.corrcoef(np.abs(values[:half]), np.abs(values[half:]))[0, 1]) < 6 / np.sqrt(half)
     for z in (2.0, 3.0, 4.0):
-        expected = 2 * stats.norm.sf(z)
-        assert abs((np.abs(values) > z + noise.cell_of(1.0) / 2).mean() / (2 * stats.norm.sf(z + noise.cell_of(1.0) / 2)) - 1) < 7 / np.sqrt(expected * len(values))
+        border = z + noise.cell_of(1.0) / 2
+        expected = 2 * stats.norm.sf(border)
+        assert abs((np.abs(values) > border).mean() / expected - 1) < 7 / np.sqrt(expected * len(values))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -161,7 +161,7 @@ def test_an_input_overwritten_in_place_is_noticed() -> None:
             return out
 
     engine = BookKeeping(Careless(), nn.CrossEntropyLoss())
-    with pytest.raises((UsageError, RuntimeError), match="in-?place"):
+    with pytest.raises((UsageError, RuntimeError), match=r"in-?place"):
         engine.clipped_sum(torch.randn(4, 6), torch.zeros(4, dtype=torch.long))
 
 

@@ -9,17 +9,21 @@ import torch
 from torch import nn
 
 from tacit.networks.engine import BookKeeping, Loss
-from tacit.networks.noise import noised
+from tacit.networks.noise import Ahead
 from tacit.networks.optimisers import adopt
 from tacit.randomness import SecureRandom
 
 
 def bare_step(
-    model: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, *, noise_multiplier: float = 1.0, expected_batch: int = 1024,
-    compiled: bool = False,
+    model: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, *, expected_batch: int = 1024,
+    compiled: bool = False, noise: str = "secure",
 ) -> Callable[[Any, Any], None]:
-    """A whole step on the batch that is passed: clipped sum (bound 1), secure noise, update. Nothing is charged and nothing is guaranteed."""
+    """A whole step on the batch that is passed: clipped sum (bound 1), secure noise (σ = 1), update. Nothing is charged and nothing is guaranteed.
+
+    With ``noise="torch"`` it comes from PyTorch's generator, which is no secure one: to measure what the secure one costs.
+    """
     engine, source = BookKeeping(model, loss), SecureRandom()
+    own, secure = engine.flat.gradient, Ahead(engine.flat.size, 1.0, source) if noise == "secure" else None
     adopt(optimiser, engine.flat)
     sum_of: Callable[[Any, Any], torch.Tensor] = engine.clipped_sum
     if compiled:
@@ -28,7 +32,9 @@ def bare_step(
         sum_of = Compiled(engine).clipped_sum
 
     def step(x: Any, y: Any) -> None:
-        engine.flat.gradient.copy_(noised(sum_of(x, y), noise_multiplier, source)).div_(expected_batch)
+        total = sum_of(x, y)
+        own.copy_(total + torch.randn_like(total) if secure is None else secure(total))
+        own.div_(expected_batch)
         optimiser.step()
 
     return step

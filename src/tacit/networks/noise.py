@@ -10,8 +10,10 @@ docs/decisions/0006-networks.md has the bounds.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import mpmath
@@ -63,23 +65,75 @@ def noised(total: Tensor, sigma: float, source: SecureRandom) -> Tensor:
         UsageError: for a sum that is not finite.
         EntropyError: without secure randomness.
     """
-    cell, flat = cell_of(sigma), total.detach().to("cpu").reshape(-1)
+    return rounded(total, drawn(total.numel(), sigma, source), source)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Gaussian values whose first bits are drawn; may be drawn before the sum is known.
+
+    Args:
+        sigma: standard deviation.
+        words: int32, the uniforms' first bits, two for every two samples.
+        value: float32 ``[2 * half]``, in cells.
+    """
+
+    sigma: float
+    words: Tensor
+    value: Tensor
+
+
+def drawn(size: int, sigma: float, source: SecureRandom) -> Drawn:
+    """Draw ``size`` values, in pieces that stay in the processor's cache."""
+    half, ratio = (size + 1) // 2, sigma / cell_of(sigma)
+    words = torch.from_numpy(source.uint64(half).view(np.int32))
+    value, room = torch.empty(2 * half), _room()
+    for start in range(0, half, CHUNK):
+        room.fill(words, value, slice(start, min(half, start + CHUNK)), ratio=ratio)
+    return Drawn(sigma, words, value)
+
+
+def rounded(total: Tensor, noise: Drawn, source: SecureRandom) -> Tensor:
+    """`noised` with noise that is drawn already; uses the noise up: it must not be used again."""
+    cell, flat = cell_of(noise.sigma), total.detach().to("cpu").reshape(-1)
     if not bool(torch.isfinite(flat.sum())):
         raise UsageError("Expected a finite sum; got one that is not. Clip what is summed.")
-    half, out = (flat.numel() + 1) // 2, torch.empty_like(flat)
-    words, far = torch.from_numpy(source.uint64(half).view(np.int32)), np.empty(flat.numel(), bool)
-    room = _room()
-    for start in range(0, half, CHUNK):
-        room.fill(flat, out, words, far, pairs=slice(start, min(half, start + CHUNK)), sigma=sigma)
-    where = _undecided(words[:half].numpy(), far)
+    size, half, out = flat.numel(), noise.words.numel() // 2, torch.mul(flat, 1 / cell)
+    whole = out.round()
+    value = noise.value[:size].add_(out.sub_(whole))  # exact: the cell is a power of two
+    torch.round(value, out=out) if out.dtype == torch.float32 else out.copy_(value.round())
+    far = np.abs(value.sub_(out).numpy()) > 0.5 - BAND
+    where = _undecided(noise.words[:half].numpy(), far)
     if len(where):
-        places, bits = torch.from_numpy(where), words.numpy()
+        places, bits = torch.from_numpy(where), noise.words.numpy()
         steps = flat[places].double().numpy() / cell
         low, high = (bits[half * i + where % half].astype(np.int64) for i in range(2))
         first = _FirstBits(where % half, low & 0x7FFFFFFF, high, where >= half)
-        exact = _resolve(first, steps - np.rint(steps), ratio=sigma / cell, source=source)
-        out[places] = torch.from_numpy((exact + np.rint(steps)) * cell).to(out.dtype)
-    return out.to(total.device).view(total.shape)
+        out[places] = torch.from_numpy(_resolve(first, steps - np.rint(steps), ratio=noise.sigma / cell, source=source)).to(out.dtype)
+    return out.add_(whole).mul_(cell).to(total.device).view(total.shape)
+
+
+class Ahead:
+    """Noise of one size and scale, drawn on another thread while the sum it will be added to is still computed.
+
+    Args:
+        size: coordinates.
+        sigma: standard deviation.
+        source: where the bits come from.
+    """
+
+    def __init__(self, size: int, sigma: float, source: SecureRandom) -> None:
+        self._size, self._sigma, self._source = size, sigma, source
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="tacit-noise")
+        self._home, self._next = os.getpid(), self._pool.submit(drawn, size, sigma, source)
+
+    def __call__(self, total: Tensor) -> Tensor:
+        """`noised`, and the next noise is begun."""
+        if os.getpid() != self._home or total.numel() != self._size:
+            return noised(total, self._sigma, self._source)  # a forked child has no thread, and must not reuse its parent's noise
+        noise = self._next.result()
+        self._next = self._pool.submit(drawn, self._size, self._sigma, self._source)
+        return rounded(total, noise, self._source)
 
 
 def _undecided(words: NDArray[np.int32], far: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -98,30 +152,16 @@ class _Room:
 
     def __init__(self, size: int) -> None:
         self.low, self.radius, self.angle = torch.empty(size, dtype=torch.int32), torch.empty(size), torch.empty(size)
-        self.value, self.whole, self.left, self.wide = torch.empty(size), torch.empty(size), torch.empty(size), torch.empty(size, dtype=torch.float64)
 
-    def fill(self, total: Tensor, out: Tensor, words: Tensor, far: NDArray[np.bool_], *, pairs: slice, sigma: float) -> None:
-        """Write round((total + N) / cell) · cell for some pairs of samples, and whether a value lies near a border."""
-        half, size, cell = words.numel() // 2, pairs.stop - pairs.start, cell_of(sigma)
+    def fill(self, words: Tensor, value: Tensor, pairs: slice, *, ratio: float) -> None:
+        """Box-Muller in float32 for some pairs: ``ratio`` · N."""
+        half, size = words.numel() // 2, pairs.stop - pairs.start
         radius, angle, low = self.radius[:size], self.angle[:size], self.low[:size]
         torch.bitwise_and(words[pairs], 0x7FFFFFFF, out=low)
-        radius.copy_(low).add_(0.5).mul_(2.0**-_BITS).log_().mul_(-2.0 * (sigma / cell) ** 2).sqrt_()
+        radius.copy_(low).add_(0.5).mul_(2.0**-_BITS).log_().mul_(-2.0 * ratio * ratio).sqrt_()
         angle.copy_(words[half + pairs.start : half + pairs.stop]).mul_(math.pi * 2.0**-_BITS)
-        for turn, first in ((torch.cos, pairs.start), (torch.sin, half + pairs.start)):
-            last = min(first + size, total.numel())
-            value = turn(angle, out=self.value[:size]).mul_(radius)[: last - first]
-            self._round(total[first:last], out[first:last], value, far[first:last], cell)
-
-    def _round(self, total: Tensor, out: Tensor, value: Tensor, far: NDArray[np.bool_], cell: float) -> None:
-        size = total.numel()
-        steps = torch.mul(total, 1 / cell, out=(self.left if total.dtype == torch.float32 else self.wide)[:size])
-        torch.round(steps, out=out)
-        steps -= out  # exact: the cell is a power of two
-        value += steps
-        near = torch.round(value, out=self.whole[:size])
-        out.add_(near).mul_(cell)
-        value -= near
-        np.greater(value.abs_().numpy(), 0.5 - BAND, out=far)
+        torch.cos(angle, out=value[pairs]).mul_(radius)
+        torch.sin(angle, out=value[half + pairs.start : half + pairs.stop]).mul_(radius)
 
 
 _ROOMS = threading.local()

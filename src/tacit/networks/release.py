@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tacit.guard import PlanStep
-from tacit.networks.noise import noised
+from tacit.networks.noise import Ahead, noised
 from tacit.randomness import SecureRandom
 
 
@@ -42,10 +42,13 @@ class Independent:
 
     def __init__(self, sigma: float, source: SecureRandom) -> None:
         self.sigma, self._source = sigma, source
+        self._ahead: Ahead | None = None
 
     def __call__(self, total: Tensor) -> Tensor:
         """See `Release`."""
-        return noised(total, self.sigma, self._source).float()
+        if self._ahead is None:
+            self._ahead = Ahead(total.numel(), self.sigma, self._source)
+        return self._ahead(total).float()
 
 
 class Banded:

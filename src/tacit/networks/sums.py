@@ -14,7 +14,7 @@ from torch import Tensor
 
 CHUNK = 128
 """Units per chunk."""
-LONG_CHUNK = 256
+LONG_CHUNK = 128
 """Rows per chunk where a unit has several rows (time steps, patches)."""
 SPREAD = 8.0
 """A unit's Σ_t |a_t| |g_t| is kept within this many clipping bounds, wherever rows are summed that a unit has several of."""

@@ -12,7 +12,7 @@ import numpy as np
 from tacit.errors import MissingExtra, UsageError
 from tacit.guard import Curator, CuratorConversation, Filter, Plan, PlanStep, Sampler, mu_for, plan_cost
 from tacit.learn.driver import Steps, converse
-from tacit.learn.spending import SELECTION_DELTA_SHARE, Outlay, preparation, step_of
+from tacit.learn.spending import SELECTION_DELTA_SHARE, preparation, step_of
 from tacit.learn.training import LearnSpec, Preparation, provenance_of
 from tacit.models import NetworkModel
 from tacit.models.network import inputs_of, width_of
@@ -105,9 +105,9 @@ def _planned(spec: LearnSpec, aggregator: Curator, shape: NetworkShape) -> Plan:
     policy = aggregator.guard.policy
     rule = Filter(spec.budget, policy.relation, policy.filter)
     others = [] if policy.filter == "single" else [aggregator.count_cost]
-    outlays = [Outlay(UnitCount.kind, 1, COUNT_SHARE, 1, 1, GRID), *preparation(undeclared=len(spec.asked), binned=len(spec.features))]
-    mu_squared = mu_for(spec.budget) ** 2
-    before = tuple(step_of(outlay, mu_squared, aggregator) for outlay in outlays)
+    outlays, mu = preparation(undeclared=len(spec.asked), binned=len(spec.features)), mu_for(spec.budget)
+    count = PlanStep(UnitCount.kind, 1, 1 / (mu * math.sqrt(COUNT_SHARE)), 1, l0=1, l2=GRID)
+    before = (count, *(step_of(outlay, mu * mu, aggregator) for outlay in outlays))
     selects = any(outlay.kind == Select.kind for outlay in outlays)
     run = spec.run or secrets.token_hex(16)
 

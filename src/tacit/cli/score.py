@@ -23,7 +23,7 @@ def score(model: str, file: str, output: Path | None, data_format: str | None) -
     """Score the records of FILE with MODEL: one line of CSV per record, in order."""
     from tacit.guard import Records
     from tacit.models import load
-    from tacit.models.base import replacing
+    from tacit.replacing import replacing
 
     artefact = load(model)
     with Records.open(file, format=data_format) as records:

@@ -155,6 +155,16 @@ class CuratorConversation:
         return self._session.select(step, question)
 
     @property
+    def guard(self) -> Guard:
+        """Whose records they are."""
+        return self._guard
+
+    @property
+    def plan(self) -> Plan:
+        """What was charged."""
+        return self._plan
+
+    @property
     def session(self) -> Session:
         """The charged session: networks take their steps from it."""
         return self._session

@@ -12,7 +12,7 @@ from tacit.guarantee import Scope
 from tacit.guard.accounting import Cost, mu_for, plan_cost
 from tacit.guard.approvals import Standing, entries_of, propose, require_approved
 from tacit.guard.filters import Filter
-from tacit.guard.plan import Plan, PlanStep
+from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep
 from tacit.guard.policy import Policy
 from tacit.guard.session import Session
 from tacit.guard.sources import paid_for
@@ -140,6 +140,19 @@ class Guard:
             self.scope, plan=plan, cost=plan_cost(plan), rule=self.policy.accounting, approval=approval,
         )
         return session
+
+    def resume(self, plan: Plan) -> Session:
+        """A session for a plan that this scope has charged already: for runs that were stopped. Nothing is charged.
+
+        Whoever resumes has to begin after everything that may have been answered; see `tacit.networks.checkpoint`.
+
+        Raises:
+            PolicyViolation: if the plan was never charged here, or asks questions: only local steps are resumed.
+        """
+        charged = any(entry.body.get("plan_digest") == plan.digest for entry in self.ledger.find("charge", self.scope))
+        if not charged or not set(plan.kinds) <= set(LOCAL_KINDS):
+            raise PolicyViolation("refused: only a plan of local steps that this ledger has charged can be resumed. Open it first.")
+        return Session(plan, self._records, source=self._source)
 
     def size(self) -> int:
         """The noised number of units of this data set and window, in whole units; charged once, then read from the ledger.

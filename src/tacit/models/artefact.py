@@ -16,9 +16,10 @@ from tacit.errors import DataError, TacitError, VerificationError
 from tacit.guarantee import Guarantee
 from tacit.models.additive import AdditiveModel
 from tacit.models.anomaly import AnomalyModel
-from tacit.models.base import FORMAT, Predictor, Provenance, array_digest, little_endian, replacing
+from tacit.models.base import FORMAT, Predictor, Provenance, array_digest, little_endian
 from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
+from tacit.replacing import replacing
 
 CONTEXT = "tacit.model@1"
 Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +15,7 @@ from numpy.typing import NDArray
 
 from tacit.crypto import SigningKey, hexdigest
 from tacit.domain import Domain
-from tacit.errors import StorageError, UsageError
+from tacit.errors import UsageError
 from tacit.guarantee import Guarantee
 from tacit.questions import Batch, Target
 
@@ -252,34 +249,3 @@ def require_honest(guarantee: Guarantee, provenance: Provenance) -> None:
     """Raise `UsageError` if noise from a test seed comes with a promise."""
     if provenance.deterministic and guarantee.holds:
         raise UsageError("Expected no guarantee (epsilon=inf) for a model trained with a test seed; its noise can be recomputed.")
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of ``path``, durably, when the block ends well, and vanishes when it does not.
-
-    Raises:
-        StorageError: if the disk or the folder refuses; what was at ``path`` before is unchanged.
-    """
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise StorageError(f"Cannot write {target}: {os.strerror(error.errno or 0)}. Nothing was written; check the disk and the folder.") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

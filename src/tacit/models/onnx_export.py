@@ -12,8 +12,9 @@ from tacit.domain import Category, Numeric
 from tacit.errors import MissingExtra, UsageError, VerificationError
 from tacit.models.additive import AdditiveModel
 from tacit.models.anomaly import AnomalyModel
-from tacit.models.base import Predictor, replacing
+from tacit.models.base import Predictor
 from tacit.questions.losses import MARGIN_UNIT
+from tacit.replacing import replacing
 
 _OPSET, _ML_OPSET, _TOLERANCE = 17, 3, 1e-6
 

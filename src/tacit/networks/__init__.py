@@ -11,6 +11,6 @@ except ImportError as error:
 
 from tacit.networks.engine import BookKeeping
 from tacit.networks.plan import TrainingPlan
-from tacit.networks.step import PrivateStep, private_step
+from tacit.networks.step import PrivateStep, private_step, resume
 
-__all__ = ["BookKeeping", "PrivateStep", "TrainingPlan", "private_step"]
+__all__ = ["BookKeeping", "PrivateStep", "TrainingPlan", "private_step", "resume"]

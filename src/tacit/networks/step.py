@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import date
 from typing import Any
 
@@ -65,6 +66,34 @@ def private_step(
     adopt(optimiser, engine.flat)
     conversation = Curator(guard_for(plan, ledger)).open(plan.charged(engine.flat.size))
     return PrivateStep(engine, optimiser, StepShape(plan, longest, rows_of(plan)), conversation=conversation, data=parts)
+
+
+def resume(
+    model: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, *, plan: TrainingPlan, data: tuple[Any, ...],
+    checkpoint: tuple[str | os.PathLike[str], Books],
+) -> PrivateStep:
+    """Go on with a run that was stopped: the same arguments as for `private_step`, and the file with the ledger that paid for it.
+
+    Nothing is charged. Steps that may have been answered after the file was written are lost; noise is fresh, and correlated noise begins anew.
+
+    Raises:
+        Refused: if the ledger does not hold the charge, or nothing is left.
+        VerificationError, DataError: if the file is not what was signed.
+    """
+    from tacit.networks.checkpoint import put_back, state_of
+
+    path, ledger = checkpoint
+    parts = checked(data, plan.rows_per_unit)
+    engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
+    guard, charged = guard_for(plan, ledger), plan.charged(engine.flat.size)
+    first, tensors, charge = state_of(path, guard, charged)
+    longest = proved(engine, plan, x=parts[0], y=parts[1])
+    adopt(optimiser, engine.flat)
+    conversation = CuratorConversation(guard, charged, guard.resume(charged), others=[])
+    step = PrivateStep(engine, optimiser, StepShape(plan, longest, rows_of(plan)), conversation=conversation, data=parts)
+    step.charge = charge
+    put_back(step, tensors, first)
+    return step.keep(path, every=max(1, plan.steps // 20))
 
 
 def trainer(
@@ -164,12 +193,25 @@ class PrivateStep:
     ) -> None:
         self.engine, self.optimiser, self.plan = engine, optimiser, shape.plan
         self.guarantee: Guarantee = conversation.guarantee
+        self.guard, self.charged, self.charge = conversation.guard, conversation.plan, conversation.charge
         session = conversation.session
         self._session, self._shape, (self._x, self._y, self._weights) = session, shape, data
         self.drawer = Drawer(shape.plan.sampler, len(self._y) // engine.rows, session.source)
         self._release = release_of(shape.plan.charged(engine.flat.size).steps[0], shape.bound, session.source)
         self._rows, self._sum_of = torch.arange(engine.rows), engine.clipped_sum
         self.done = 0
+        self._checkpoints: Any = None
+
+    def keep(self, path: str | os.PathLike[str], *, every: int) -> PrivateStep:
+        """Write a signed checkpoint to ``path`` after every ``every`` steps, from which `resume` goes on; see `tacit.networks.checkpoint`.
+
+        Raises:
+            UsageError: without a ledger that outlives the process.
+        """
+        from tacit.networks.checkpoint import Checkpoints
+
+        self._checkpoints = Checkpoints(self, path, every=every)
+        return self
 
     def compile(self) -> PrivateStep:
         """Run forward, backward and clipping as one compiled graph from now on; the first step then takes a minute. Returns the step."""
@@ -185,11 +227,15 @@ class PrivateStep:
             OffPlan: once all steps of the plan are done.
             VerificationError: if what was drawn is not the plan's sampler.
         """
+        if self._checkpoints is not None:
+            self._checkpoints.before()
         self._session.take(self._shape.first + self.done, kind=KIND, size=self.engine.flat.size)
         total = self._total(self.drawer.draw(self.done))
         self.done += 1
         self.engine.flat.gradient.copy_(self._release(total)).div_(self.plan.expected_batch)
         self.optimiser.step()
+        if self._checkpoints is not None and self.left == 0:
+            self._checkpoints.finish()
 
     @property
     def left(self) -> int:

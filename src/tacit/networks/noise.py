@@ -76,11 +76,13 @@ class Drawn:
         sigma: standard deviation.
         words: int32, the uniforms' first bits, two for every two samples.
         value: float32 ``[2 * half]``, in cells.
+        beyond: samples whose logarithm float32 does not know well.
     """
 
     sigma: float
     words: Tensor
     value: Tensor
+    beyond: NDArray[np.int64]
 
 
 def drawn(size: int, sigma: float, source: SecureRandom) -> Drawn:
@@ -90,7 +92,7 @@ def drawn(size: int, sigma: float, source: SecureRandom) -> Drawn:
     value, room = torch.empty(2 * half), _room()
     for start in range(0, half, CHUNK):
         room.fill(words, value, slice(start, min(half, start + CHUNK)), ratio=ratio)
-    return Drawn(sigma, words, value)
+    return Drawn(sigma, words, value, _beyond(words[:half].numpy(), size))
 
 
 def rounded(total: Tensor, noise: Drawn, source: SecureRandom) -> Tensor:
@@ -103,7 +105,8 @@ def rounded(total: Tensor, noise: Drawn, source: SecureRandom) -> Tensor:
     value = noise.value[:size].add_(out.sub_(whole))  # exact: the cell is a power of two
     torch.round(value, out=out) if out.dtype == torch.float32 else out.copy_(value.round())
     far = np.abs(value.sub_(out).numpy()) > 0.5 - BAND
-    where = _undecided(noise.words[:half].numpy(), far)
+    far[noise.beyond] = True
+    where = np.flatnonzero(far)
     if len(where):
         places, bits = torch.from_numpy(where), noise.words.numpy()
         steps = flat[places].double().numpy() / cell
@@ -136,15 +139,11 @@ class Ahead:
         return rounded(total, noise, self._source)
 
 
-def _undecided(words: NDArray[np.int32], far: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Samples near a border, and both samples of pairs whose logarithm float32 does not know well."""
-    beyond = np.flatnonzero(((words & 0x7FFFFFFF) - _LEAST).view(np.uint32) > _SPAN)
-    if not len(beyond):
-        return np.flatnonzero(far)
-    far[beyond] = True
-    second = beyond + len(words)
-    far[second[second < len(far)]] = True
-    return np.flatnonzero(far)
+def _beyond(words: NDArray[np.int32], size: int) -> NDArray[np.int64]:
+    """Both samples of the pairs whose logarithm float32 does not know well."""
+    first = np.flatnonzero(((words & 0x7FFFFFFF) - _LEAST).view(np.uint32) > _SPAN)
+    both = np.concatenate([first, first + len(words)])
+    return both[both < size]
 
 
 class _Room:

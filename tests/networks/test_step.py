@@ -12,7 +12,7 @@ from tacit import Budget
 from tacit.errors import BudgetExceeded, OffPlan, UsageError, VerificationError
 from tacit.guarantee import Relation
 from tacit.guard import FULL, Correlation, MemoryBooks, Sampler
-from tacit.networks import TrainingPlan, private_step
+from tacit.networks import AdaptiveClip, TrainingPlan, private_step
 from tacit.networks.release import Banded, Independent, Tree
 from tacit.networks.sampling import Drawer, Watch
 from tacit.randomness import SecureRandom
@@ -263,3 +263,29 @@ def test_the_watch_is_quiet_over_many_runs_and_loud_on_a_double_rate() -> None:
     watch = Watch(Sampler.poisson(0.02), 2000)
     with pytest.raises(VerificationError):
         run(lambda: watch.see(np.flatnonzero(rng.random(2000) < 0.04)), 100)
+
+
+def test_an_adaptive_bound_follows_the_quantile_for_the_same_cost() -> None:
+    x, y = data(4000)
+    net = model()
+    chosen = TrainingPlan.for_budget(Budget(8.0, 1e-5), units=4000, batch=800, steps=80, clip=50.0, adaptive=AdaptiveClip(quantile=0.5, rate=0.3))
+    fixed = dataclasses.replace(chosen, adaptive=None)
+    assert chosen.epsilon == fixed.epsilon
+    step = step_for(net, chosen, data=(x, y), optimiser=torch.optim.SGD(net.parameters(), 0.0))
+    for _ in range(chosen.steps):
+        step()
+    step.engine.clipped_sum(x, y)
+    norms = step.engine.norms.sqrt()
+    assert float((norms <= step.engine.clip).float().mean()) == pytest.approx(0.5, abs=0.12)
+
+
+def test_gradient_and_count_are_one_answer_of_the_planned_noise() -> None:
+    found = AdaptiveClip(noise=3.0)
+    gradient = found.gradient_multiplier(1.2, 100)
+    assert gradient**-2 + (2 * 3.0) ** -2 == pytest.approx(1.2**-2)
+    with pytest.raises(UsageError, match="count noise above"):
+        found.gradient_multiplier(7.0, 100)
+    with pytest.raises(UsageError, match="fixed clipping bound"):
+        plan(noise="tree", adaptive=found)
+    with pytest.raises(UsageError, match="quantile"):
+        AdaptiveClip(quantile=1.0)

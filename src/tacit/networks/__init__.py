@@ -10,7 +10,7 @@ except ImportError as error:
     raise MissingExtra("torch", purpose="training networks") from error
 
 from tacit.networks.engine import BookKeeping
-from tacit.networks.plan import TrainingPlan
+from tacit.networks.plan import AdaptiveClip, TrainingPlan
 from tacit.networks.step import PrivateStep, private_step, resume
 
-__all__ = ["BookKeeping", "PrivateStep", "TrainingPlan", "private_step", "resume"]
+__all__ = ["AdaptiveClip", "BookKeeping", "PrivateStep", "TrainingPlan", "private_step", "resume"]

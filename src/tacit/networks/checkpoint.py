@@ -83,7 +83,7 @@ def save(step: PrivateStep, path: str | os.PathLike[str], key: SigningKey) -> No
 
 
 def _tensors(step: PrivateStep) -> dict[str, Tensor]:
-    found = {"values": step.engine.flat.values.detach().clone()}
+    found = {"values": step.engine.flat.values.detach().clone(), "clip": torch.tensor(step.engine.clip, dtype=torch.float64)}
     found |= {f"buffer.{name}": buffer.detach().clone() for name, buffer in step.engine.model.named_buffers()}
     found |= {f"optimiser.{name}": tensor.detach().clone() for name, tensor in tensors_of(step.optimiser).items()}
     if step.drawer.groups is not None:
@@ -162,4 +162,5 @@ def put_back(step: PrivateStep, tensors: dict[str, Tensor], first: int) -> None:
     restore(step.optimiser, {name.removeprefix("optimiser."): t for name, t in tensors.items() if name.startswith("optimiser.")})
     if "groups" in tensors:
         step.drawer.groups = np.asarray(tensors["groups"].numpy(), np.int64)
+    step.engine.clip = float(tensors["clip"])
     step.done = first

@@ -17,6 +17,51 @@ _COARSE, _FINE = 3e-3, 2e-4
 
 
 @dataclass(frozen=True, slots=True)
+class AdaptiveClip:
+    """A clipping bound that follows a quantile of the gradient norms (Andrew et al. 2021, arXiv:1905.03871).
+
+    Each answer also counts, with noise, how many units stay within the bound; the bound is then multiplied by exp(-rate · (share - quantile)).
+
+    Args:
+        quantile: share of the units that are to stay within the bound.
+        rate: how fast it follows.
+        noise: standard deviation of the count; a twentieth of the expected batch if ``None``.
+
+    Guarantees:
+        Gradient sum (over the bound: sensitivity 1) and count of ±1/2 (sensitivity 1/2) are one Gaussian answer of the planned multiplier z: 1/z² =
+        1/z_g² + 1/(2 noise)², where z_g is what is left for the gradient. So it costs no more than a fixed bound, and a little accuracy.
+    """
+
+    quantile: float = 0.5
+    rate: float = 0.2
+    noise: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (0 < self.quantile < 1 and 0 < self.rate < 10 and (self.noise is None or 0 < self.noise < math.inf)):
+            raise UsageError(f"Expected 0 < quantile={self.quantile} < 1, 0 < rate={self.rate} < 10 and noise={self.noise} > 0.")
+
+    def count_noise(self, expected_batch: int) -> float:
+        """Standard deviation of the count's noise."""
+        return expected_batch / 20 if self.noise is None else self.noise
+
+    def gradient_multiplier(self, multiplier: float, expected_batch: int) -> float:
+        """What is left for the gradient of a whole answer's noise multiplier.
+
+        >>> round(AdaptiveClip(noise=10.0).gradient_multiplier(1.0, 100), 4)
+        1.0013
+
+        Raises:
+            UsageError: if the count alone takes more than the answer has.
+        """
+        left = multiplier**-2 - (2 * self.count_noise(expected_batch)) ** -2
+        if left <= 0:
+            least = multiplier / 2
+            got = self.count_noise(expected_batch)
+            raise UsageError(f"Expected a count noise above {least:.3g}, half the noise multiplier; got {got:.3g}. Raise it.")
+        return float(left**-0.5)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingPlan:
     """How a network is trained, fixed and public before any record is seen.
 
@@ -28,6 +73,7 @@ class TrainingPlan:
         noise_multiplier: σ over the clipping bound (and over `Correlation.sensitivity`).
         clip: the largest gradient norm of a unit.
         correlation: of the noise; ``None`` for independent noise.
+        adaptive: lets the clipping bound follow a quantile, beginning at ``clip``; ``None`` for a fixed bound.
         unit: who is protected.
         rows_per_unit: rows that every unit has in the data, padding included.
         relation: the neighbouring relation.
@@ -45,6 +91,7 @@ class TrainingPlan:
     noise_multiplier: float
     clip: float = 1.0
     correlation: Correlation | None = None
+    adaptive: AdaptiveClip | None = None
     unit: PrivacyUnit = field(default_factory=PrivacyUnit)
     rows_per_unit: int = 1
     relation: Relation = Relation.ADD_REMOVE
@@ -57,6 +104,8 @@ class TrainingPlan:
                 raise UsageError(f"Expected {name}={value!r} to be an integer >= 1, chosen beforehand and not counted in the data.")
         if not 0 < self.clip < math.inf:
             raise UsageError(f"Expected clip={self.clip} > 0 and finite; 1.0 is a common choice.")
+        if self.adaptive is not None and self.correlation is not None:
+            raise UsageError("Expected a fixed clipping bound with correlated noise: its answers must have one scale. Leave adaptive out.")
         self.charged(1)  # raises for what does not go together
 
     @classmethod
@@ -72,7 +121,7 @@ class TrainingPlan:
             batch: the expected batch.
             steps: optimiser steps.
             noise: ``"independent"``, ``"banded"`` (as many bands as help most), ``"banded:8"``, or ``"tree"``.
-            rest: ``clip``, ``unit``, ``rows_per_unit``, ``relation``, ``run``; ``truncated=True`` for fixed shapes under zero-out.
+            rest: ``clip``, ``adaptive``, ``unit``, ``rows_per_unit``, ``relation``, ``run``; ``truncated=True`` for fixed shapes under zero-out.
 
         Raises:
             UsageError: for parameters out of range.

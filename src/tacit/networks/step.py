@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -23,10 +24,11 @@ from torch import Tensor, nn
 
 from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import Guarantee
-from tacit.guard import Books, Curator, CuratorConversation, Guard, Limits, MemoryBooks, Policy
+from tacit.guard import Books, Curator, CuratorConversation, Guard, Limits, MemoryBooks, PlanStep, Policy
 from tacit.networks.engine import BookKeeping, Loss
+from tacit.networks.noise import noised
 from tacit.networks.optimisers import adopt
-from tacit.networks.plan import KIND, TrainingPlan
+from tacit.networks.plan import KIND, AdaptiveClip, TrainingPlan
 from tacit.networks.proof import made_up, prove
 from tacit.networks.release import release_of
 from tacit.networks.sampling import Drawer
@@ -173,7 +175,16 @@ class StepShape:
         self.plan, self.rows, self.first = plan, rows, first
         mean = plan.expected_batch
         self.batches = 1 if plan.sampler.cap else max(1, math.ceil((2 * mean + 12 * math.sqrt(mean) + 64) / rows))
-        self.bound = plan.clip * plan.relation.factor * (1 + slack(rows, longest, self.batches))
+        self.slack = plan.relation.factor * (1 + slack(rows, longest, self.batches))
+        self.bound = self.slack if plan.adaptive is not None else plan.clip * self.slack
+
+    @property
+    def charged(self) -> PlanStep:
+        """The step whose noise the gradient gets: all of the plan's, or what a count of norms leaves of it."""
+        step = self.plan.charged(1).steps[0]
+        if self.plan.adaptive is None:
+            return step
+        return replace(step, noise_multiplier=self.plan.adaptive.gradient_multiplier(step.noise_multiplier, self.plan.expected_batch))
 
 
 class PrivateStep:
@@ -197,7 +208,8 @@ class PrivateStep:
         session = conversation.session
         self._session, self._shape, (self._x, self._y, self._weights) = session, shape, data
         self.drawer = Drawer(shape.plan.sampler, len(self._y) // engine.rows, session.source)
-        self._release = release_of(shape.plan.charged(engine.flat.size).steps[0], shape.bound, session.source)
+        self._release = release_of(shape.charged, shape.bound, session.source)
+        self._within = 0.0
         self._rows, self._sum_of = torch.arange(engine.rows), engine.clipped_sum
         self.done = 0
         self._checkpoints: Any = None
@@ -217,6 +229,8 @@ class PrivateStep:
         """Run forward, backward and clipping as one compiled graph from now on; the first step then takes a minute. Returns the step."""
         from tacit.networks.compiled import Compiled
 
+        if self.plan.adaptive is not None:
+            raise UsageError("Expected a fixed clipping bound in a compiled step; this plan's follows a quantile. Leave compile() or adaptive out.")
         self._sum_of = Compiled(self.engine).clipped_sum
         return self
 
@@ -230,9 +244,15 @@ class PrivateStep:
         if self._checkpoints is not None:
             self._checkpoints.before()
         self._session.take(self._shape.first + self.done, kind=KIND, size=self.engine.flat.size)
-        total = self._total(self.drawer.draw(self.done))
+        self._within = 0.0
+        total, clip = self._total(self.drawer.draw(self.done)), self.engine.clip
         self.done += 1
-        self.engine.flat.gradient.copy_(self._release(total)).div_(self.plan.expected_batch)
+        if self.plan.adaptive is None:
+            self.engine.flat.gradient.copy_(self._release(total))
+        else:
+            self.engine.flat.gradient.copy_(self._release(total.double() / clip)).mul_(clip)
+            self.engine.clip = self._next_clip(self.plan.adaptive, clip)
+        self.engine.flat.gradient.div_(self.plan.expected_batch)
         self.optimiser.step()
         if self._checkpoints is not None and self.left == 0:
             self._checkpoints.finish()
@@ -241,6 +261,13 @@ class PrivateStep:
     def left(self) -> int:
         """Steps that are paid for and not done."""
         return self.plan.steps - self.done
+
+    def _next_clip(self, adaptive: AdaptiveClip, clip: float) -> float:
+        """The bound after a noisy count of the units within it; each counts one half more or less."""
+        sigma = adaptive.count_noise(self.plan.expected_batch) * self.plan.relation.factor
+        count = float(noised(torch.tensor([self._within], dtype=torch.float64), sigma, self._session.source)[0])
+        share = min(1.0, max(0.0, 0.5 + count / self.plan.expected_batch))
+        return clip * math.exp(-adaptive.rate * (share - adaptive.quantile))
 
     def _total(self, chosen: NDArray[np.int64]) -> Tensor:
         """The clipped sum over the chosen units; of nobody it is zero."""
@@ -267,4 +294,7 @@ class PrivateStep:
             places = (places[:, None] * engine.rows + self._rows).flatten()
         x = tuple(part[places] for part in self._x) if isinstance(self._x, tuple) else self._x[places]
         weights = None if self._weights is None else self._weights[places]
-        return self._sum_of(x, self._y[places], present=present, weights=weights)
+        total = self._sum_of(x, self._y[places], present=present, weights=weights)
+        if self.plan.adaptive is not None and engine.norms is not None:
+            self._within += float((engine.norms[: len(units)].sqrt() <= engine.clip).sum()) - len(units) / 2
+        return total

@@ -20,10 +20,12 @@ from tacit.learn.estimators import (
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
 from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import fit_linear
+from tacit.learn.sequence import SequenceClassifier, SequenceShape, fit_sequence
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
 
 __all__ = [
     "UNLABELLED", "AdditiveClassifier", "AdditiveRegressor", "AnomalyDetector", "AnomalyShape", "BoostedTreesClassifier", "BoostedTreesRegressor",
     "BoostingShape", "DetectionClassifier", "FullBatchShape", "LearnSpec", "LinearClassifier", "LinearRegressor", "NetworkClassifier",
-    "NetworkRegressor", "NetworkShape", "TargetSpec", "converse", "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear", "fit_network",
+    "NetworkRegressor", "NetworkShape", "SequenceClassifier", "SequenceShape", "TargetSpec", "converse", "fit_anomaly", "fit_boosted",
+    "fit_full_batch", "fit_linear", "fit_network", "fit_sequence",
 ]

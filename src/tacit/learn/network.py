@@ -12,7 +12,7 @@ import numpy as np
 from tacit.errors import MissingExtra, UsageError
 from tacit.guard import Curator, CuratorConversation, Filter, Plan, PlanStep, Sampler, mu_for, plan_cost
 from tacit.learn.driver import Steps, converse
-from tacit.learn.spending import SELECTION_DELTA_SHARE, preparation, step_of
+from tacit.learn.spending import SELECTION_DELTA_SHARE, Outlay, preparation, step_of
 from tacit.learn.training import LearnSpec, Preparation, provenance_of
 from tacit.models import NetworkModel
 from tacit.models.network import inputs_of, width_of
@@ -21,7 +21,7 @@ from tacit.questions import GRID, Frame, Select, UnitCount
 if TYPE_CHECKING:
     from torch import nn
 
-    from tacit.networks import TrainingPlan
+    from tacit.networks import PrivateStep, TrainingPlan
 
 COUNT_SHARE = 0.005
 _KIND = "network@1"
@@ -72,40 +72,52 @@ def fit_network(spec: LearnSpec, aggregator: Curator, shape: NetworkShape | None
     """
     if not isinstance(aggregator, Curator):
         raise UsageError("Expected one curator: networks are trained where the records are. For several sites, use BoostedTrees or Linear.")
-    _require_torch()
-    from tacit.networks.plan import TrainingPlan
-
+    require_torch()
     shape = shape or NetworkShape()
-    plan = _planned(spec, aggregator, shape)
+    plan = planned_network(spec, aggregator, shape, outlays=preparation(undeclared=len(spec.asked), binned=len(spec.features)))
     conversation = aggregator.open(plan)
     try:
-        frame, size, first = converse(_prepared(Preparation(spec, aggregator, plan, 0)), conversation)
-        step = plan.step(first)
-        training = TrainingPlan(
-            spec.budget, shape.steps, step.sampler, max(1, round(shape.rate * size)), step.noise_multiplier, clip=shape.clip,
-            unit=aggregator.unit, rows_per_unit=aggregator.rows_per_unit, relation=aggregator.relation, run=plan.run,
-        )
+        size = counted(conversation)
+        frame, first = converse(_prepared(Preparation(spec, aggregator, plan, size, next_step=1)), conversation)
+        training = training_plan(spec, aggregator, shape, plan=plan, size=size, first=first)
         layers = _trained(frame, shape, training, conversation=conversation, first=first)
         return NetworkModel(frame, layers, conversation.guarantee, provenance_of(plan, conversation, aggregator)), size
     finally:
         conversation.close()
 
 
-def _require_torch() -> None:
+def training_plan(spec: LearnSpec, aggregator: Curator, shape: NetworkShape, *, plan: Plan, size: int, first: int) -> TrainingPlan:
+    """The training part of a charged plan; the normaliser follows from the noised count."""
+    from tacit.networks.plan import TrainingPlan
+
+    step = plan.step(first)
+    return TrainingPlan(
+        spec.budget, shape.steps, step.sampler, max(1, round(shape.rate * size)), step.noise_multiplier, clip=shape.clip, unit=aggregator.unit,
+        rows_per_unit=aggregator.rows_per_unit, relation=aggregator.relation, run=plan.run,
+    )
+
+
+def counted(conversation: CuratorConversation) -> int:
+    """The noised number of units: the first step of such a plan."""
+    return max(0, round(int(conversation.ask(0, UnitCount())[0]) / GRID))
+
+
+def require_torch() -> None:
+    """Raise `MissingExtra` without PyTorch."""
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingExtra("torch", purpose="training networks") from error
 
 
-def _planned(spec: LearnSpec, aggregator: Curator, shape: NetworkShape) -> Plan:
+def planned_network(spec: LearnSpec, aggregator: Curator, shape: NetworkShape, *, outlays: list[Outlay]) -> Plan:
     """All steps; what is left of the budget beside count and bins decides the network's noise."""
     from tacit.networks.plan import least_noise
 
     policy = aggregator.guard.policy
     rule = Filter(spec.budget, policy.relation, policy.filter)
     others = [] if policy.filter == "single" else [aggregator.count_cost]
-    outlays, mu = preparation(undeclared=len(spec.asked), binned=len(spec.features)), mu_for(spec.budget)
+    mu = mu_for(spec.budget)
     count = PlanStep(UnitCount.kind, 1, 1 / (mu * math.sqrt(COUNT_SHARE)), 1, l0=1, l2=GRID)
     before = (count, *(step_of(outlay, mu * mu, aggregator) for outlay in outlays))
     selects = any(outlay.kind == Select.kind for outlay in outlays)
@@ -119,11 +131,9 @@ def _planned(spec: LearnSpec, aggregator: Curator, shape: NetworkShape) -> Plan:
     return whole(least_noise(lambda noise: [*others, plan_cost(whole(noise))], rule, 2e-4))
 
 
-def _prepared(preparation_: Preparation) -> Steps[tuple[Frame, int, int]]:
-    answer: Any = yield 0, UnitCount()
-    preparation_.size, preparation_.next_step = max(0, round(int(answer[0]) / GRID)), 1
+def _prepared(preparation_: Preparation) -> Steps[tuple[Frame, int]]:
     frame = yield from preparation_.steps()
-    return frame, preparation_.size, preparation_.next_step
+    return frame, preparation_.next_step
 
 
 def _trained(
@@ -142,14 +152,19 @@ def _trained(
     )
     model = _network(width_of(frame.binning), shape.hidden, frame.target.outputs, run=plan.run)
     optimiser = torch.optim.Adam(model.parameters(), lr=shape.learning_rate)
-    step = trainer(model, _loss(frame.loss), optimiser, shape=(plan, first), data=data, conversation=conversation)
+    step = trainer(model, loss_of(frame.loss), optimiser, shape=(plan, first), data=data, conversation=conversation)
+    averaged(step, shape)
+    linear = [module for module in model if isinstance(module, nn.Linear)]
+    return tuple((m.weight.detach().double().numpy(), m.bias.detach().double().numpy()) for m in linear)
+
+
+def averaged(step: PrivateStep, shape: NetworkShape) -> None:
+    """Train to the end and leave the running mean of the iterates in the model: free, because every iterate is private."""
     mean, keep = step.engine.flat.values.clone(), 1 - 1 / max(1.0, shape.averaging * shape.steps)
     for done in range(shape.steps):
         step()
         mean.lerp_(step.engine.flat.values, 1 - min(keep, (done + 1) / (done + 10)))
     step.engine.flat.values.copy_(mean)
-    linear = [module for module in model if isinstance(module, nn.Linear)]
-    return tuple((m.weight.detach().double().numpy(), m.bias.detach().double().numpy()) for m in linear)
 
 
 def _network(width: int, hidden: tuple[int, ...], outputs: int, *, run: str) -> nn.Sequential:
@@ -173,7 +188,8 @@ def _network(width: int, hidden: tuple[int, ...], outputs: int, *, run: str) -> 
     return nn.Sequential(*layers[:-1])
 
 
-def _loss(name: str) -> Any:
+def loss_of(name: str) -> Any:
+    """One loss per record, by the name of a frame's loss."""
     import torch.nn.functional as F
 
     if name == "softmax":

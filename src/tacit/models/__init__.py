@@ -10,8 +10,9 @@ from tacit.models.explain import Explanation, Shape
 from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
 from tacit.models.onnx_export import to_onnx
+from tacit.models.sequence import SequenceModel, Tokens
 
 __all__ = [
-    "AdditiveModel", "AnomalyModel", "Explanation", "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance", "Shape", "load", "save",
-    "to_onnx", "verify_against",
+    "AdditiveModel", "AnomalyModel", "Explanation", "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance", "SequenceModel", "Shape",
+    "Tokens", "load", "save", "to_onnx", "verify_against",
 ]

@@ -19,12 +19,13 @@ from tacit.models.anomaly import AnomalyModel
 from tacit.models.base import FORMAT, Predictor, Provenance, array_digest, little_endian
 from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
+from tacit.models.sequence import SequenceModel
 from tacit.replacing import replacing
 
 CONTEXT = "tacit.model@1"
-Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel
-_KINDS: dict[str, type[AdditiveModel] | type[LinearModel] | type[NetworkModel]] = {
-    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel)
+Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel | SequenceModel
+_KINDS: dict[str, type[AdditiveModel] | type[LinearModel] | type[NetworkModel] | type[SequenceModel]] = {
+    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel, SequenceModel)
 }
 _TYPES = {"u1": "U8", "i4": "I32", "f8": "F64"}
 _FIELDS = {"tacit", "signature", "public_key"}

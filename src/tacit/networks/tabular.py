@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from torch import Tensor
 from tacit.questions import RecordSource, Target
 from tacit.randomness import SecureRandom
 
-Inputs = Callable[[Mapping[str, pa.Array], int], NDArray[np.float32]]
+Inputs = Callable[[Mapping[str, pa.Array], int], NDArray[Any]]
 
 
 def tensors_of(
@@ -30,10 +31,10 @@ def tensors_of(
         source: decides which rows of a unit are kept.
 
     Returns:
-        float32 ``[n, width]``; labels ``[n]``, int64 for classes and float32 in [-1, 1] for a number; float32 ``[n]``, the weights of one unit's
+        inputs ``[n, width]``; labels ``[n]``, int64 for classes and float32 in [-1, 1] for a number; float32 ``[n]``, the weights of one unit's
         rows adding up to one.
     """
-    pieces: list[tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]] = []
+    pieces: list[tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]] = []
     for batch in records.batches((*columns, target.column)):
         labels = target.labels(batch.columns[target.column])
         known = target.known(labels).astype(np.float32)
@@ -50,8 +51,8 @@ def tensors_of(
 
 
 def _grouped(
-    x: NDArray[np.float32], labels: NDArray[np.int32], known: NDArray[np.float32], *, units: NDArray[np.int64], rows: int, source: SecureRandom,
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
+    x: NDArray[Any], labels: NDArray[np.int32], known: NDArray[np.float32], *, units: NDArray[np.int64], rows: int, source: SecureRandom,
+) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32]]:
     """Rows of each unit in random order, the first ``rows`` of them in its places."""
     order = np.lexsort((source.uint64(len(units)), units))
     owner = units[order]
@@ -60,7 +61,7 @@ def _grouped(
     _, unit = np.unique(owner[kept], return_inverse=True)
     place, chosen = unit * rows + rank[kept], order[kept]
     count = (int(unit.max()) + 1) * rows
-    out_x, out_labels, out_weights = np.zeros((count, x.shape[1]), np.float32), np.zeros(count, np.int32), np.zeros(count, np.float32)
+    out_x, out_labels, out_weights = np.zeros((count, x.shape[1]), x.dtype), np.zeros(count, np.int32), np.zeros(count, np.float32)
     out_x[place], out_labels[place] = x[chosen], labels[chosen]
     share = np.bincount(unit, known[chosen]).clip(min=1)
     out_weights[place] = known[chosen] / share[unit]

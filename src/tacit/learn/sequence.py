@@ -1,0 +1,136 @@
+"""Detectors over text: a small transformer, a noised count and clipped gradient sums in one plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tacit.crypto import PublicSeed
+from tacit.domain import Domain
+from tacit.errors import UsageError
+from tacit.guarantee import Budget
+from tacit.guard import Books, Curator
+from tacit.learn.estimators import _PrivateClassifier
+from tacit.learn.inputs import is_named
+from tacit.learn.network import NetworkShape, averaged, counted, loss_of, planned_network, require_torch, training_plan
+from tacit.learn.training import LearnSpec, provenance_of
+from tacit.models.sequence import SequenceModel, Tokens
+
+
+@dataclass(frozen=True)
+class SequenceShape:
+    """What a sequence model and its training look like. Public.
+
+    Args:
+        tokens: how texts become numbers.
+        width: of every piece's vector.
+        heads: of the attention.
+        blocks: of attention and feed-forward map.
+        training: rate, steps, clip, learning rate and averaging; its ``hidden`` is not used.
+    """
+
+    tokens: Tokens = field(default_factory=Tokens)
+    width: int = 32
+    heads: int = 2
+    blocks: int = 1
+    training: NetworkShape = field(default_factory=lambda: NetworkShape(hidden=(), rate=0.05, steps=200, learning_rate=5e-3))
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.heads <= self.width <= 1024 and self.width % self.heads == 0 and 1 <= self.blocks <= 16):
+            raise UsageError(f"Expected width={self.width} to be a multiple of heads={self.heads}, and blocks={self.blocks} from 1 to 16.")
+
+
+def fit_sequence(spec: LearnSpec, aggregator: Curator, shape: SequenceShape | None = None) -> tuple[SequenceModel, int]:
+    """Train a sequence model on one curator's texts; returns the model and the noised number of units.
+
+    Args:
+        spec: one text column, and a target with declared classes.
+        aggregator: one guard.
+        shape: of the model.
+
+    Raises:
+        UsageError: unless there is one feature and the classes are declared.
+        Refused: if the plan is refused; nothing is charged then.
+        MissingExtra: without PyTorch.
+    """
+    target, shape = spec.target.declared(), shape or SequenceShape()
+    if len(spec.features) != 1 or target is None or target.bounds:
+        raise UsageError("Expected one column of text and declared classes: pass classes=[...]. They are not read off the records.")
+    require_torch()
+    import torch
+
+    from tacit.networks.sequence import TokenNetwork
+    from tacit.networks.step import trainer
+    from tacit.networks.tabular import tensors_of
+
+    column, tokens = spec.features[0], shape.tokens
+    plan = planned_network(spec, aggregator, shape.training, outlays=[])
+    conversation = aggregator.open(plan)
+    try:
+        size, session = counted(conversation), conversation.session
+        training = training_plan(spec, aggregator, shape.training, plan=plan, size=size, first=1)
+        data = tensors_of(
+            session.local_records, lambda columns, rows: tokens.of(columns[column]), target, columns=(column,),
+            rows_per_unit=training.rows_per_unit, source=session.source,
+        )
+        rng = PublicSeed.of(study="sequence", roster=(), run=plan.run).generator("weights")
+        model = TokenNetwork(tokens.size, tokens.length, width=shape.width, heads=shape.heads, blocks=shape.blocks, outputs=target.outputs).begin(rng)
+        loss = "softmax" if target.outputs > 1 else "logistic"
+        optimiser = torch.optim.Adam(model.parameters(), lr=shape.training.learning_rate)
+        step = trainer(model, loss_of(loss), optimiser, shape=(training, 1), data=data, conversation=conversation)
+        averaged(step, shape.training)
+        weights = {name: p.detach().double().numpy().copy() for name, p in model.named_parameters()}
+        provenance = provenance_of(plan, conversation, aggregator)
+        return SequenceModel(target, loss, column, tokens, shape.heads, weights, conversation.guarantee, provenance), size
+    finally:
+        conversation.close()
+
+
+class SequenceClassifier(_PrivateClassifier):
+    """A private detector over texts: command lines, URLs, sequences of events. Needs the extra «torch».
+
+    Args:
+        budget: (ε, δ) for the whole fit.
+        classes: the public classes; they have to be declared.
+        relation: ``"add/remove"`` or ``"zero-out"``.
+        rows_per_unit: with units, how many texts of each take part.
+        shape: of tokens, model and training.
+        ledger: where the fit is charged, as one plan that leaves no room for another; in memory if ``None``.
+        total: budget of the ledger's scope; that of the fit if ``None``.
+        test_seed: for tests: fixes all noise, and nothing is guaranteed.
+    """
+
+    _filter = "single"
+    domain: Domain | None = None
+
+    def __init__(
+        self, budget: Budget | None = None, *, classes: Any = None, relation: str = "add/remove", rows_per_unit: int = 10,
+        shape: SequenceShape | None = None, ledger: Books | None = None, total: Budget | None = None, test_seed: int | None = None,
+    ) -> None:
+        self.budget, self.classes, self.relation, self.rows_per_unit = budget, classes, relation, rows_per_unit
+        self.shape, self.ledger, self.total, self.test_seed = shape, ledger, total, test_seed
+
+    def _table_to_fit(self, X: Any) -> pa.Table:
+        table = super()._table_to_fit(_named(X))
+        if table.num_columns != 1:
+            raise UsageError(f"Expected one column of text; got {table.num_columns}. Join them, or pass the one that matters.")
+        return table
+
+    def _table(self, X: Any) -> pa.Table:
+        return super()._table(_named(X))
+
+    def _fit(self, spec: LearnSpec, aggregator: Curator) -> SequenceModel:  # type: ignore[override]
+        model, self.size_ = fit_sequence(spec, aggregator, self.shape)
+        return model
+
+
+def _named(X: Any) -> Any:
+    if is_named(X):
+        return X
+    values = np.asarray(X, dtype=object)
+    if values.ndim != 1:
+        raise UsageError(f"Expected a list of texts, or a frame with one column; got an array with {values.ndim} axes.")
+    return {"text": pa.array([None if text is None else str(text) for text in values.tolist()])}

@@ -10,7 +10,9 @@ from benchmarks.result import Check, Incomplete, Measured, Options, Row
 from benchmarks.rows import ROWS
 
 KEYS = ["name", "figure", "unit", "peer", "peer_figure", "ratio", "passed", "seconds"]
-BINDING = ["utility.adult", "utility.nsl_kdd", "utility.fraud", "speed.trees", "scale.rows", "shadows.batched", "simulator.events", "anomaly.nsl_kdd"]
+BINDING = ["utility.adult", "utility.nsl_kdd", "utility.fraud", "speed.trees", "scale.rows", "shadows.batched", "simulator.events", "anomaly.nsl_kdd",
+    "steps.mlp", "steps.cnn", "steps.transformer", "steps.memory", "noise.secure", "accounting.tightness", "noise.correlated",
+]
 
 
 def good(_options: Options) -> Measured:

@@ -108,7 +108,8 @@ def memory(options: Options) -> Measured:
     found: dict[str, dict[str, float]] = {}
     for model in LIMITS:
         for name in ("plain", "tacit_unchecked", *THEIRS[:2]):
-            module, environment = ("benchmarks.workers.steps", None) if name not in THEIRS else ("benchmarks.peers.opacus_steps", OPACUS)
+            theirs = name in THEIRS
+            module, environment = ("benchmarks.peers.opacus_steps", OPACUS) if theirs else ("benchmarks.workers.steps", None)
             with process(module, [model, "1"], environment) as worker:
                 answer = worker.ask(name, 1)
             if "error" not in answer:

@@ -20,7 +20,7 @@ from tacit.models.base import as_columns
 from tacit.networks import TrainingPlan, private_step
 from tacit.questions.linear import DESIGN_UNIT, design
 
-STEPS, BATCH, RATES, EPSILONS = 1_000, 512, (0.5,), (4.0, 8.0)
+STEPS, BATCH, RATES, EPSILONS = 1_000, 256, (0.5,), (4.0, 8.0)
 
 
 def main() -> None:

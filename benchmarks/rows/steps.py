@@ -119,7 +119,7 @@ def memory(options: Options) -> Measured:
         for model, by in found.items()
     )
     mlp = found["mlp"]
-    return Measured(mlp["tacit_unchecked"], "MB above the resident model, MLP", "Opacus", mlp.get("opacus", float("nan")), checks, {"extra_mb": found})
+    return Measured(mlp["tacit_unchecked"], "MB above the model, MLP", "Opacus", mlp.get("opacus", float("nan")), checks, {"megabytes": found})
 
 
 def secure_noise(options: Options) -> Measured:

@@ -67,6 +67,27 @@ def test_unusual_records_without_labels(tacit: Tacit, place: Path) -> None:
     assert not (place / "no.tacit").exists()
 
 
+def test_a_network_uses_the_budget_up_once(tacit: Tacit, place: Path) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'tacit[torch]'")
+    path = policy(place)
+    command = ("train", "events.parquet", "--target", "label", "--positive", "bad", "--budget", "2", "--drop", "user", "--learner", "network")
+    write(place / "events.parquet", events())
+    path.write_text(path.read_text(encoding="utf-8").replace("delta = 1e-5", 'delta = 1e-5\nfilter = "single"'), encoding="utf-8")
+    refused = tacit(*command)
+    assert refused.code == 2
+    assert "minimum_units = 0" in refused.err
+    path.write_text(path.read_text(encoding="utf-8").replace("minimum_units = 50", "minimum_units = 0"), encoding="utf-8")
+    trained = tacit(*command)
+    assert trained.code == 0, trained.err
+    assert "pld" in trained.out
+    assert tacit("model", "verify", "model.tacit", "--ledger", "tacit-ledger.db").code == 0
+    assert len(tacit("score", "model.tacit", "events.parquet").out.splitlines()) == 3_001
+    again = tacit(*command, "--output", "second.tacit")
+    assert again.code == 3
+    assert "0 is left" in again.err
+    assert not (place / "second.tacit").exists()
+
+
 def test_a_refresh_supersedes_and_old_charges_remain(tacit: Tacit, place: Path) -> None:
     write(place / "october.parquet", events(seed=1))
     write(place / "november.parquet", events(seed=2))

@@ -12,12 +12,14 @@ from tacit.errors import UsageError
 if TYPE_CHECKING:
     from tacit.guard import Policy, Records
     from tacit.learn import LearnSpec
+    from tacit.models import Model
 
 
 @click.command()
 @click.argument("file", type=click.Path())
 @click.option("--target", help="The column to predict.")
 @click.option("--anomaly", is_flag=True, help="Learn without labels which records are unusual; instead of --target.")
+@click.option("--learner", type=click.Choice(["trees", "network"]), default="trees", show_default=True, help="A network needs tacit[torch].")
 @click.option("--positive", help="The value to detect.")
 @click.option("--policy", default="tacit.toml", show_default=True, type=click.Path(path_type=Path), help="The owner's policy.")
 @click.option("--budget", required=True, type=float, help="Epsilon that the model may cost.")
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
 def train(file: str, **options: Any) -> None:
     """Train a model on FILE within a policy, charged to its ledger, and write it signed."""
     from tacit.guard import Curator, Guard, Ledger, Policy, Records
-    from tacit.learn import fit_anomaly, fit_boosted
+    from tacit.learn import fit_anomaly, fit_boosted, fit_network
     from tacit.models import save
 
     if bool(options["target"]) == options["anomaly"] or (options["anomaly"] and options["positive"]):
         raise UsageError("Expected --target COLUMN to learn from labels, or --anomaly to learn without; not both, and --positive only with --target.")
+    if options["anomaly"] and options["learner"] != "trees":
+        raise UsageError("Expected --learner trees with --anomaly: networks learn from labels here.")
     policy, output = Policy.load(options["policy"]), options["output"]
     if not output.parent.is_dir():
         raise UsageError(f"Expected a folder at «{output.parent}»; there is none. Make it, or name another with --output.")
@@ -42,8 +46,11 @@ def train(file: str, **options: Any) -> None:
     ) as records:
         spec = _spec(records, policy, options)
         ledger = Ledger.open(policy.ledger, key=policy.key)
-        fit = fit_anomaly if options["anomaly"] else fit_boosted
-        model = fit(spec, Curator(Guard(records, policy=policy, ledger=ledger)))
+        curator = Curator(Guard(records, policy=policy, ledger=ledger))
+        if options["learner"] == "network":
+            model: Model = fit_network(spec, curator)[0]
+        else:
+            model = fit_anomaly(spec, curator) if options["anomaly"] else fit_boosted(spec, curator)
     save(model, output, ledger.signing_key)
     click.echo(f"{output}: {model.guarantee}; ledger entry {model.provenance.charge}, head {ledger.head[:16]}")
 

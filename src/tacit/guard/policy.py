@@ -86,6 +86,11 @@ class Policy:
     gates: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_GATES))
 
     def __post_init__(self) -> None:
+        if self.filter == "single" and self.limits.minimum_units:
+            raise ConfigError(
+                '[privacy] filter = "single" leaves no room for a noised count beside the one plan. '
+                "Set [limits] minimum_units = 0, or choose another filter."
+            )
         if self.window == "all":
             return
         if self.unit.window is None:

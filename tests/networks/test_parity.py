@@ -166,6 +166,7 @@ def test_an_input_overwritten_in_place_is_noticed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of its own parts
 @pytest.mark.parametrize("name", ["mlp", "conv2d", "layer norm", "attention", "tied"])
 def test_the_compiled_sum_is_the_same(name: str) -> None:
     from tacit.networks.compiled import Compiled

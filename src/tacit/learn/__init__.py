@@ -20,7 +20,8 @@ from tacit.learn.estimators import (
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
 from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import fit_linear
-from tacit.learn.sequence import SequenceClassifier, SequenceShape, fit_sequence
+from tacit.learn.sequence import SequenceShape, fit_sequence
+from tacit.learn.text_classifier import SequenceClassifier
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
 
 __all__ = [

@@ -53,7 +53,7 @@ class Recorder:
             output = output.detach().requires_grad_()
         handle = output if self.traced else get_gradient_edge(output)
         self.captures.append(Capture(name, handle, make))
-        return output
+        return output.clone() if self.traced else output  # a graph may change it in place; a compiler leaves the copy out otherwise
 
     def target(self, name: str) -> Target | None:
         """Where the gradient of a parameter goes; ``None`` for one that is not trained."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tacit.guard.accounting import MOST_SITES, Cost, gdp_delta, gdp_epsilon, gdp_mu, mu_for, plan_cost, plan_event, skellam_variance
 from tacit.guard.aggregate import Aggregator, Conversation, Curator, CuratorConversation, answer_with, stated
 from tacit.guard.books import MemoryBooks
-from tacit.guard.correlation import Correlation, best_bands
+from tacit.guard.correlation import Correlation
 from tacit.guard.filters import Filter, Spent
 from tacit.guard.guard import Books, Guard
 from tacit.guard.ledger import Ledger
@@ -18,6 +18,6 @@ from tacit.guard.session import Session
 
 __all__ = [
     "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "CuratorConversation", "Entry", "FULL", "Filter", "Guard", "Ledger",
-    "Limits", "MOST_SITES", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records", "Sampler", "Session", "Spent", "answer_with", "best_bands",
+    "Limits", "MOST_SITES", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records", "Sampler", "Session", "Spent", "answer_with",
     "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "skellam_variance", "stated",
 ]

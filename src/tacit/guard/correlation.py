@@ -113,21 +113,3 @@ def _banded(bands: int, steps: int) -> tuple[float, ...]:
     found = minimize(cost, start[1:], method="L-BFGS-B", bounds=[(0.0, 1.0)] * (bands - 1), options={"maxiter": 60})
     rest = np.asarray(found.x if found.fun < cost(np.asarray(start[1:], np.float64)) else start[1:], np.float64)
     return (1.0, *(float(x) for x in np.rint(rest / _STEP) * _STEP))
-
-
-def best_bands(steps: int, *, share: float, noise_of: Any) -> int:
-    """How many bands give the least error: 1, 2, 4, ... while the sampling rate ``share`` · bands stays below one half.
-
-    Args:
-        steps: answers.
-        share: of the units that one answer has.
-        noise_of: from a number of bands to the noise multiplier that the budget then needs.
-    """
-    tried = {}
-    bands = 1
-    while bands <= steps and bands * share <= 1 / 2 and bands <= 64:
-        tried[bands] = Correlation.banded(bands, steps).error * noise_of(bands)
-        if bands > 1 and tried[bands] > tried[bands // 2]:
-            break
-        bands *= 2
-    return min(tried, key=lambda b: tried[b])

@@ -89,13 +89,14 @@ def noise_for(
     low = high / 2
     while fits(low, True):
         low, high = low / 2, low
-    low, high = _narrow(lambda noise: fits(noise, True), low=low, high=high, precision=1e-4 if fast else 2e-3)
+    low, high = narrow(lambda noise: fits(noise, True), low=low, high=high, precision=1e-4 if fast else 2e-3)
     if not fast:
-        low, high = _narrow(lambda noise: fits(noise, False), low=low * 0.99, high=high, precision=1e-4)
+        low, high = narrow(lambda noise: fits(noise, False), low=low * 0.99, high=high, precision=1e-4)
     return epsilon_for(noise_multiplier=high, **given)
 
 
-def _narrow(fits: Callable[[float], bool], *, low: float, high: float, precision: float) -> tuple[float, float]:
+def narrow(fits: Callable[[float], bool], *, low: float, high: float, precision: float) -> tuple[float, float]:
+    """Bisect a noise multiplier on a logarithmic scale: ``low`` does not fit, ``high`` does, and they end within ``precision`` of each other."""
     while high > low * (1 + precision):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if fits(middle) else (middle, high)

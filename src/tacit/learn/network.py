@@ -12,11 +12,11 @@ import numpy as np
 from tacit.errors import MissingExtra, UsageError
 from tacit.guard import Curator, CuratorConversation, Filter, Plan, PlanStep, Sampler, mu_for, plan_cost
 from tacit.learn.driver import Steps, converse
-from tacit.learn.spending import SELECTION_DELTA_SHARE, Outlay, preparation, step_of
+from tacit.learn.spending import Outlay, preparation, selection_delta, step_of
 from tacit.learn.training import LearnSpec, Preparation, provenance_of
 from tacit.models import NetworkModel
 from tacit.models.network import inputs_of, width_of
-from tacit.questions import GRID, Frame, Select, UnitCount
+from tacit.questions import GRID, Frame, UnitCount
 
 if TYPE_CHECKING:
     from torch import nn
@@ -120,13 +120,12 @@ def planned_network(spec: LearnSpec, aggregator: Curator, shape: NetworkShape, *
     mu = mu_for(spec.budget)
     count = PlanStep(UnitCount.kind, 1, 1 / (mu * math.sqrt(COUNT_SHARE)), 1, l0=1, l2=GRID)
     before = (count, *(step_of(outlay, mu * mu, aggregator) for outlay in outlays))
-    selects = any(outlay.kind == Select.kind for outlay in outlays)
     run = spec.run or secrets.token_hex(16)
 
     def whole(noise: float) -> Plan:
         network = PlanStep(_KIND, shape.steps, noise, _CELLS, sampler=Sampler.poisson(shape.rate))
-        delta = SELECTION_DELTA_SHARE * spec.budget.delta if selects else 0.0
-        return Plan(spec.purpose, aggregator.unit, aggregator.relation, (*before, network), selection_delta=delta, run=run)
+        steps = (*before, network)
+        return Plan(spec.purpose, aggregator.unit, aggregator.relation, steps, selection_delta=selection_delta(outlays, spec.budget), run=run)
 
     return whole(least_noise(lambda noise: [*others, plan_cost(whole(noise))], rule, 2e-4))
 

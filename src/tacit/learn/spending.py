@@ -63,13 +63,17 @@ def planned(steps: list[Outlay], *, budget: Budget, aggregator: Aggregator, purp
         raise UsageError(
             f"Expected a budget well above the cost of the noised count; epsilon={budget.epsilon} is not. Raise it, or lower [privacy] count_share."
         )
-    selects = any(step.kind == Select.kind for step in steps)
     plan = Plan(
         purpose, aggregator.unit, aggregator.relation, tuple(step_of(step, mu * mu - counted, aggregator) for step in steps),
-        mechanism=aggregator.mechanism, selection_delta=SELECTION_DELTA_SHARE * budget.delta if selects else 0.0, run=run or secrets.token_hex(16),
+        mechanism=aggregator.mechanism, selection_delta=selection_delta(steps, budget), run=run or secrets.token_hex(16),
     )
     mu_for(budget, [aggregator.count_cost, plan_cost(plan)])  # raises where samplers and selection do not fit beside the noise
     return plan
+
+
+def selection_delta(steps: list[Outlay], budget: Budget) -> float:
+    """What choosing keys takes of δ: nothing where no step does."""
+    return SELECTION_DELTA_SHARE * budget.delta if any(step.kind == Select.kind for step in steps) else 0.0
 
 
 def step_of(outlay: Outlay, mu_squared: float, aggregator: Aggregator) -> PlanStep:

@@ -112,8 +112,7 @@ class AdditiveModel(Predictor):
         place = {partition.digest: index for index, partition in enumerate(unique)}
         levels = [(feature, table) for p in unique for feature, table in zip(p.features, p.tables, strict=True)]
         return {
-            "bins.codes": _int32(len(table) for table in self.frame.binning.tables),
-            "bins.tables": _joined(self.frame.binning.tables),
+            **bins_to_arrays(self.frame.binning),
             "partitions.sizes": _int32(p.size for p in unique),
             "partitions.levels": _int32(len(p.tables) for p in unique),
             "levels.features": _int32(feature for feature, _ in levels),
@@ -134,13 +133,26 @@ class AdditiveModel(Predictor):
             ValueError, KeyError, IndexError, UsageError: if the parts do not belong together.
         """
         domain = Domain.from_dict(structure["domain"])
-        binning = Binning(domain, tuple(_split(arrays["bins.tables"], arrays["bins.codes"])))
-        frame = Frame(Target.from_dict(structure["target"]), str(structure["loss"]), binning)
+        frame = Frame(Target.from_dict(structure["target"]), str(structure["loss"]), bins_from_arrays(domain, arrays))
         partitions = _partitions(arrays)
         chosen = [partitions[index] for index in arrays["updates.partitions"].tolist()]
         values = _split(arrays["updates.values"], np.array([partition.size for partition in chosen], np.int32))
         updates = tuple(Update(partition, part) for partition, part in zip(chosen, values, strict=True))
         return cls(frame, updates, guarantee, provenance, evidence)
+
+
+def bins_to_arrays(binning: Binning) -> dict[str, NDArray[Any]]:
+    """A binning's tables as two arrays of an artefact."""
+    return {"bins.codes": _int32(len(table) for table in binning.tables), "bins.tables": _joined(binning.tables)}
+
+
+def bins_from_arrays(domain: Domain, arrays: Mapping[str, NDArray[Any]]) -> Binning:
+    """The binning that `bins_to_arrays` described.
+
+    Raises:
+        ValueError, KeyError, UsageError: if the parts do not belong together.
+    """
+    return Binning(domain, tuple(_split(arrays["bins.tables"], arrays["bins.codes"])))
 
 
 def _partitions(arrays: Mapping[str, NDArray[Any]]) -> list[Partition]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tacit.domain import Domain, Numeric
 from tacit.errors import UsageError
 from tacit.guarantee import Guarantee
+from tacit.models.additive import bins_from_arrays, bins_to_arrays
 from tacit.models.base import Margins, Predictor, Provenance, require_honest, require_loss
 from tacit.questions import Binning, Frame, Target
 
@@ -103,10 +104,7 @@ class NetworkModel(Predictor):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Bins, weights and biases."""
-        tables = self.frame.binning.tables
-        found: dict[str, NDArray[Any]] = {
-            "bins.codes": np.array([len(table) for table in tables], np.int32), "bins.tables": np.concatenate([np.empty(0, np.uint8), *tables]),
-        }
+        found = bins_to_arrays(self.frame.binning)
         for place, (weights, bias) in enumerate(self.layers):
             found |= {f"layers.{place}.weight": weights, f"layers.{place}.bias": bias}
         return found
@@ -121,8 +119,7 @@ class NetworkModel(Predictor):
         Raises:
             ValueError, KeyError, UsageError: if the parts do not belong together.
         """
-        ends = np.cumsum(arrays["bins.codes"].astype(np.int64))
-        binning = Binning(Domain.from_dict(structure["domain"]), tuple(np.split(arrays["bins.tables"], ends[:-1])))
+        binning = bins_from_arrays(Domain.from_dict(structure["domain"]), arrays)
         frame = Frame(Target.from_dict(structure["target"]), str(structure["loss"]), binning)
         layers = tuple((arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"]) for i in range(int(structure["layers"])))
         return cls(frame, layers, guarantee, provenance, evidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,9 +11,7 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from tacit.errors import UsageError
-from tacit.networks.capture import replaced
-from tacit.networks.engine import BookKeeping, factors, merged
-from tacit.networks.taps import Target
+from tacit.networks.engine import BookKeeping, factors, lengths
 
 
 class Compiled:
@@ -57,22 +56,12 @@ class Compiled:
 
     def _step(self, values: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
         engine, (*inputs, y, present, weights) = self.engine, rest
-        places = engine.flat.places
-        shapes = {name: p.shape for name, p in zip(engine.flat.names, engine.flat.parameters, strict=True)}
-        parameters = {name: values[start:end].view(shapes[name]) for name, (start, end) in places.items()}
         total = torch.zeros_like(values)
-        views = {id(p): total[start:end].view(p.shape) for p, (start, end) in zip(engine.flat.parameters, places.values(), strict=True)}
-        recorder = engine._recorder(len(inputs[0]), traced=True)
-        recorder.targets = {name: Target(t.parameter, views[id(t.parameter)], views[id(t.parameter)]) for name, t in engine.flat.targets.items()}
-        with torch.enable_grad(), replaced({binding.module: binding.wrap(binding, recorder) for binding in engine.bindings}):
-            losses = engine.loss(functional_call(engine.model, parameters, tuple(inputs)), y)
-            losses = (losses if losses.dim() == 1 else losses.flatten(1).mean(1)) * weights
-            found = torch.autograd.grad(losses.sum(), [capture.handle for capture in recorder.captures])
-        made = [tap for capture, g in zip(recorder.captures, found, strict=True) for tap in capture.make(g)]
-        taps = merged(made, units=len(inputs[0]) // engine.rows)
-        pairs = [tap.norms() for tap in taps]
-        norms, spreads = (torch.stack([pair[i] for pair in pairs]).sum(0) for i in range(2))
+        recorder = engine.recorder(len(inputs[0]), engine.flat.targets_in(total), traced=True)
+        forward = partial(functional_call, engine.model, engine.flat.split(values), tuple(inputs))
+        taps = engine.recorded(recorder, forward, y, weights=weights)
+        norms, spreads = lengths(taps)
         c = factors(norms, spreads, engine.clip) * present
         for tap in taps:
             tap.put(c)
-        return total, norms + 0 * spreads
+        return total, norms + 0 * spreads  # not finite if either is not

@@ -59,7 +59,6 @@ class BookKeeping:
         self.flat = Flat(model)
         self.modes: dict[str, str] = {}
         self.norms: Tensor | None = None
-        self.losses: Tensor | None = None
 
     def clipped_sum(self, x: Any, y: Any, *, present: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
         """Σ over units of the gradient, shortened to ``clip``; float32 ``[parameters]``, the engine's buffer: overwritten by the next call.
@@ -79,29 +78,34 @@ class BookKeeping:
                 tap.put(c)
         return self.flat.gradient
 
-    def taps(self, x: Any, y: Any, *, weights: Tensor | None = None, traced: bool = False) -> list[Tap]:
+    def taps(self, x: Any, y: Any, *, weights: Tensor | None = None) -> list[Tap]:
         """One forward and one backward pass; what each layer contributed."""
         inputs = x if isinstance(x, tuple) else (x,)
-        recorder = self._recorder(len(inputs[0]), traced=traced)
+        recorder = self.recorder(len(inputs[0]), self.flat.targets)
+        return self.recorded(recorder, lambda: self.model(*inputs), y, weights=weights)
+
+    def recorder(self, batch: int, targets: dict[str, Target], *, traced: bool = False) -> Recorder:
+        """What keeps one pass over ``batch`` rows.
+
+        Raises:
+            UsageError: unless the rows are those of whole units.
+        """
+        if batch == 0 or batch % self.rows:
+            raise UsageError(f"Expected a multiple of rows_per_unit={self.rows} rows; got {batch}. Pad each unit to so many rows, with weight 0.")
+        return Recorder(batch, self.rows, traced, targets, self.modes)
+
+    def recorded(self, recorder: Recorder, forward: Callable[[], Any], y: Any, *, weights: Tensor | None) -> list[Tap]:
+        """`taps`, for any way to run the model forward."""
         with torch.enable_grad():
             with replaced({binding.module: binding.wrap(binding, recorder) for binding in self.bindings}):
-                losses = _per_record(self.loss(self.model(*inputs), y), recorder.batch)
-            self.losses = losses.detach()
+                losses = _per_record(self.loss(forward(), y), recorder.batch)
             found = gradients_of(losses if weights is None else losses * weights, recorder.captures)
         with torch.no_grad():
             made = [capture.make(g) for capture, g in zip(recorder.captures, found, strict=True) if g is not None]
             return merged(list(itertools.chain.from_iterable(made)), units=recorder.batch // self.rows)
 
-    def _recorder(self, batch: int, *, traced: bool) -> Recorder:
-        if batch == 0 or batch % self.rows:
-            raise UsageError(f"Expected a multiple of rows_per_unit={self.rows} rows; got {batch}. Pad each unit to so many rows, with weight 0.")
-        return Recorder(batch, self.rows, traced, self.flat.targets, self.modes)
-
     def _factors(self, taps: Sequence[Tap], present: Tensor | None) -> Tensor:
-        found = [tap.norms() for tap in taps]
-        if not found:
-            raise UsageError("Expected a loss that depends on the trained parameters; none of them has a part in it. Check the model and the loss.")
-        norms, spreads = (torch.stack([pair[i] for pair in found]).sum(0) for i in range(2))
+        norms, spreads = lengths(taps)
         finite = torch.isfinite(norms) & torch.isfinite(spreads)
         if not bool(finite.all()):
             _scrub(taps)
@@ -117,6 +121,19 @@ class BookKeeping:
             if isinstance(tap, LinearTap) and tap.g.dim() == 3:
                 self.modes[tap.name] = min((GHOST, INSTANTIATE), key=lambda mode: _seconds(tap, mode))
         return dict(self.modes)
+
+
+def lengths(taps: Sequence[Tap]) -> tuple[Tensor, Tensor]:
+    """Squared norm and squared spread of each unit's whole gradient, ``[U]``.
+
+    Raises:
+        UsageError: if nothing has a gradient.
+    """
+    found = [tap.norms() for tap in taps]
+    if not found:
+        raise UsageError("Expected a loss that depends on the trained parameters; none of them has a part in it. Check the model and the loss.")
+    norms, spreads = (torch.stack([pair[i] for pair in found]).sum(0) for i in range(2))
+    return norms, spreads
 
 
 def factors(norms: Tensor, spreads: Tensor, clip: float) -> Tensor:

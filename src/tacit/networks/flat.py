@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 
@@ -17,27 +19,30 @@ class Flat:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        named = dict(model.named_parameters())
-        trained = {name: p for name, p in named.items() if p.requires_grad}
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         first = next(iter(trained.values()))
         self.size = sum(p.numel() for p in trained.values())
         self.values = torch.empty(self.size, dtype=first.dtype, device=first.device)
         self.gradient = torch.zeros_like(self.values)
         self.parameters = tuple(trained.values())
-        self.names = tuple(trained)
-        views: dict[int, Tensor] = {}
-        self.places: dict[str, tuple[int, int]] = {}
-        start = 0
-        for name, p in trained.items():
-            end = start + p.numel()
+        ends = list(accumulate(p.numel() for p in self.parameters))
+        self.places = dict(zip(trained, zip([0, *ends], ends, strict=False), strict=True))
+        for p, own in zip(self.parameters, self.split(self.values).values(), strict=True):
             with torch.no_grad():
-                self.values[start:end] = p.detach().reshape(-1)
-            p.data = self.values[start:end].view(p.shape)
-            views[id(p)] = self.gradient[start:end].view(p.shape)
-            self.places[name] = (start, end)
-            start = end
+                own.copy_(p)
+            p.data = own
         everywhere = model.named_parameters(remove_duplicate=False)
-        self.targets = {name: Target(p, views[id(p)], views[id(p)]) for name, p in everywhere if id(p) in views}
+        self._names = {name: p for name, p in everywhere if p.requires_grad}
+        self.targets = self.targets_in(self.gradient)
+
+    def split(self, vector: Tensor) -> dict[str, Tensor]:
+        """A flat vector's view for every trained parameter, by name."""
+        return {name: vector[start:end].view(p.shape) for p, (name, (start, end)) in zip(self.parameters, self.places.items(), strict=True)}
+
+    def targets_in(self, vector: Tensor) -> dict[str, Target]:
+        """Where in a flat vector each parameter's gradient goes, by every name that the parameter has."""
+        views = dict(zip(map(id, self.parameters), self.split(vector).values(), strict=True))
+        return {name: Target(p, views[id(p)], views[id(p)]) for name, p in self._names.items()}
 
     def require_own(self) -> None:
         """Raise if the model's parameters were moved elsewhere.
@@ -51,5 +56,5 @@ class Flat:
 
     def hand_out(self) -> None:
         """Give every parameter its part of the flat gradient as ``.grad``, for an optimiser."""
-        for p, (start, end) in zip(self.parameters, self.places.values(), strict=True):
-            p.grad = self.gradient[start:end].view(p.shape)
+        for p, own in zip(self.parameters, self.split(self.gradient).values(), strict=True):
+            p.grad = own

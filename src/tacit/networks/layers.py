@@ -152,16 +152,14 @@ def bindings(model: nn.Module, trained: Sequence[str]) -> Iterator[Binding]:
         _refuse(name, module)
         if any(name.startswith(prefix) for prefix in inside):
             continue
-        whole = parametrize.is_parametrized(module) or (isinstance(module, nn.MultiheadAttention) and not attention.supported(module))
-        own = _own(name, module, left, whole=whole)
-        if isinstance(module, nn.MultiheadAttention) and not whole:
-            own = _own(name, module, left, whole=True)
+        attends, computed = isinstance(module, nn.MultiheadAttention), parametrize.is_parametrized(module)
+        own = _own(name, module, left, whole=attends or computed)
         if not own:
             continue
         left -= set(own)
-        known = None if whole else _wrap(module)
-        if whole or isinstance(module, nn.MultiheadAttention):
+        if attends or computed:
             inside.append(f"{name}.")
+        known = None if computed or (attends and not attention.supported(module)) else _wrap(module)
         yield Binding(name, module, own, known or fallback.forward_of)
     if left:
         raise UsageError(f"Expected every trained parameter in a module; «{sorted(left)[0]}» is not. Assign it as an attribute of a module.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from tacit.errors import UsageError
 from tacit.guarantee import Budget, PrivacyUnit, Relation
 from tacit.guard import Correlation, Cost, Filter, Plan, PlanStep, Sampler, plan_cost
+from tacit.guard.subsampling import narrow
 
 KIND = "network@1"
 _LARGEST = 1 << 31
@@ -206,7 +207,7 @@ def least_noise(costs: Callable[[float], Sequence[Cost]], rule: Filter, precisio
             raise UsageError("Expected a budget that some noise fits; this one is too small for so many steps. Raise epsilon or delta.")
     if high == 1.0 and rule.admits(costs(low)):
         return low
-    low, high = _narrow(roughly, low, high, max(precision, _COARSE))
+    low, high = narrow(roughly, low=low, high=high, precision=max(precision, _COARSE))
     if precision > _COARSE:
         return high
     slope = math.log(rule.estimate(costs(high * 0.98)) / rule.estimate(costs(high * 1.02))) / math.log(1.02 / 0.98)
@@ -223,10 +224,3 @@ def _settled(epsilon: Callable[[float], float], noise: float, wanted: float, slo
     while epsilon(noise) > wanted:
         noise *= 1 + _COARSE
     return noise
-
-
-def _narrow(fits: Callable[[float], bool], low: float, high: float, precision: float) -> tuple[float, float]:
-    while high > low * (1 + precision):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return low, high

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import replace
-from datetime import date
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,12 +32,10 @@ from tacit.networks.proof import made_up, prove
 from tacit.networks.release import release_of
 from tacit.networks.sampling import Drawer
 from tacit.networks.sums import slack
-from tacit.randomness import SecureRandom
 
 MOST_ROWS = 1 << 11
 """Rows of a physical batch, unless the plan's shapes are fixed."""
 _PIECE = 64
-_MOST_BATCHES = 64
 
 
 def private_step(
@@ -62,12 +59,9 @@ def private_step(
         UsageError: for a model, loss or data that cannot be trained privately; nothing is charged then.
         Refused: if the ledger does not allow it.
     """
-    parts = checked(data, plan.rows_per_unit)
-    engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
-    longest = proved(engine, plan, x=parts[0], y=parts[1])
-    adopt(optimiser, engine.flat)
-    conversation = Curator(guard_for(plan, ledger)).open(plan.charged(engine.flat.size))
-    return PrivateStep(engine, optimiser, StepShape(plan, longest, rows_of(plan)), conversation=conversation, data=parts)
+    ready = Ready.of(model, loss, optimiser, plan=plan, data=data)
+    conversation = Curator(guard_for(plan, ledger)).open(plan.charged(ready.engine.flat.size))
+    return PrivateStep(ready, StepShape(plan, ready.longest), conversation)
 
 
 def resume(
@@ -85,14 +79,11 @@ def resume(
     from tacit.networks.checkpoint import put_back, state_of
 
     path, ledger = checkpoint
-    parts = checked(data, plan.rows_per_unit)
-    engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
-    guard, charged = guard_for(plan, ledger), plan.charged(engine.flat.size)
+    ready = Ready.of(model, loss, optimiser, plan=plan, data=data)
+    guard, charged = guard_for(plan, ledger), plan.charged(ready.engine.flat.size)
     first, tensors, charge = state_of(path, guard, charged)
-    longest = proved(engine, plan, x=parts[0], y=parts[1])
-    adopt(optimiser, engine.flat)
     conversation = CuratorConversation(guard, charged, guard.resume(charged), others=[])
-    step = PrivateStep(engine, optimiser, StepShape(plan, longest, rows_of(plan)), conversation=conversation, data=parts)
+    step = PrivateStep(ready, StepShape(plan, ready.longest), conversation)
     step.charge = charge
     put_back(step, tensors, first)
     return step.keep(path, every=max(1, plan.steps // 20))
@@ -104,11 +95,34 @@ def trainer(
 ) -> PrivateStep:
     """`private_step` in a conversation that is charged already; ``shape``: the plan, and the charged step it begins at."""
     plan, first = shape
-    parts = checked(data, plan.rows_per_unit)
-    engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
-    longest = proved(engine, plan, x=parts[0], y=parts[1])
-    adopt(optimiser, engine.flat)
-    return PrivateStep(engine, optimiser, StepShape(plan, longest, rows_of(plan), first=first), conversation=conversation, data=parts)
+    ready = Ready.of(model, loss, optimiser, plan=plan, data=data)
+    return PrivateStep(ready, StepShape(plan, ready.longest, first=first), conversation)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is needed before a step: model and data checked, tuned and proved on made-up records, and an optimiser over the flat parameters.
+
+    Args:
+        engine: what computes clipped sums.
+        optimiser: what moves the parameters; adopted.
+        longest: the most rows that one unit has in a layer.
+        data: inputs, targets and weights as tensors.
+    """
+
+    engine: BookKeeping
+    optimiser: torch.optim.Optimizer
+    longest: int
+    data: tuple[Any, Tensor, Tensor | None]
+
+    @classmethod
+    def of(cls, model: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, *, plan: TrainingPlan, data: tuple[Any, ...]) -> Ready:
+        """Raises `UsageError` for what cannot be trained privately."""
+        parts = checked(data, plan.rows_per_unit)
+        engine = BookKeeping(model, loss, clip=plan.clip, rows_per_unit=plan.rows_per_unit)
+        longest = proved(engine, plan, x=parts[0], y=parts[1])
+        adopt(optimiser, engine.flat)
+        return cls(engine, optimiser, longest, parts)
 
 
 def checked(data: Any, rows_per_unit: int) -> tuple[Any, Tensor, Tensor | None]:
@@ -145,12 +159,12 @@ def proved(engine: BookKeeping, plan: TrainingPlan, *, x: Any, y: Any) -> int:
     return longest
 
 
-def guard_for(plan: TrainingPlan, ledger: Books | None, dataset: str = "training") -> Guard:
+def guard_for(plan: TrainingPlan, ledger: Books | None) -> Guard:
     """A guard over no questions: it charges the plan, and refuses a second one."""
     policy = Policy(
-        dataset=dataset, unit=plan.unit, relation=plan.relation, budget=plan.budget, filter="single", limits=Limits(minimum_units=0),
+        dataset="training", unit=plan.unit, relation=plan.relation, budget=plan.budget, filter="single", limits=Limits(minimum_units=0),
     )
-    return Guard(_Unasked(), policy=policy, ledger=MemoryBooks() if ledger is None else ledger, source=SecureRandom(), today=date.today)
+    return Guard(_Unasked(), policy=policy, ledger=MemoryBooks() if ledger is None else ledger)
 
 
 class _Unasked:
@@ -167,15 +181,14 @@ class StepShape:
     Args:
         plan: the plan.
         longest: the most rows that one unit has in a layer.
-        rows: units of one physical batch.
         first: the step of the charged plan that training begins at.
     """
 
-    def __init__(self, plan: TrainingPlan, longest: int, rows: int, *, first: int = 0) -> None:
-        self.plan, self.rows, self.first = plan, rows, first
+    def __init__(self, plan: TrainingPlan, longest: int, *, first: int = 0) -> None:
+        self.plan, self.rows, self.first = plan, rows_of(plan), first
         mean = plan.expected_batch
-        self.batches = 1 if plan.sampler.cap else max(1, math.ceil((2 * mean + 12 * math.sqrt(mean) + 64) / rows))
-        self.slack = plan.relation.factor * (1 + slack(rows, longest, self.batches))
+        self.batches = 1 if plan.sampler.cap else max(1, math.ceil((2 * mean + 12 * math.sqrt(mean) + _PIECE) / self.rows))
+        self.slack = plan.relation.factor * (1 + slack(self.rows, longest, self.batches))
         self.bound = self.slack if plan.adaptive is not None else plan.clip * self.slack
 
     @property
@@ -191,26 +204,21 @@ class PrivateStep:
     """One private optimiser step per call. Nothing about the records comes back from a call, neither a loss nor a batch size: they are not private.
 
     Args:
-        engine: what computes clipped sums.
-        optimiser: what moves the parameters; adopted.
+        ready: model, optimiser and data.
         shape: of the plan.
         conversation: charged.
-        data: inputs, targets and weights.
     """
 
-    def __init__(
-        self, engine: BookKeeping, optimiser: torch.optim.Optimizer, shape: StepShape, *, conversation: CuratorConversation,
-        data: tuple[Any, Tensor, Tensor | None],
-    ) -> None:
-        self.engine, self.optimiser, self.plan = engine, optimiser, shape.plan
+    def __init__(self, ready: Ready, shape: StepShape, conversation: CuratorConversation) -> None:
+        self.engine, self.optimiser, self.plan = ready.engine, ready.optimiser, shape.plan
         self.guarantee: Guarantee = conversation.guarantee
         self.guard, self.charged, self.charge = conversation.guard, conversation.plan, conversation.charge
         session = conversation.session
-        self._session, self._shape, (self._x, self._y, self._weights) = session, shape, data
-        self.drawer = Drawer(shape.plan.sampler, len(self._y) // engine.rows, session.source)
+        self._session, self._shape, (self._x, self._y, self._weights) = session, shape, ready.data
+        self.drawer = Drawer(shape.plan.sampler, len(self._y) // self.engine.rows, session.source)
         self._release = release_of(shape.charged, shape.bound, session.source)
         self._within = 0.0
-        self._rows, self._sum_of = torch.arange(engine.rows), engine.clipped_sum
+        self._rows, self._sum_of = torch.arange(self.engine.rows), self.engine.clipped_sum
         self.done = 0
         self._checkpoints: Any = None
 

@@ -75,8 +75,29 @@ def by_unit(x: Tensor, rows: int, keep: int) -> Tensor:
     return x.reshape(units, *kept) if steps == 1 else x.reshape(units, steps, *kept)
 
 
+class _WeightAndBias:
+    """A layer with either, both of which may be frozen."""
+
+    weight: Target | None
+    bias: Target | None
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Weight and bias, as far as they are trained."""
+        return tuple(target for target in (self.weight, self.bias) if target is not None)
+
+
+class _Formed:
+    """A tap that forms each unit's gradient, or sums in float64: units are summed one row each."""
+
+    @property
+    def length(self) -> int:
+        """See `Tap`."""
+        return 1
+
+
 @dataclass
-class LinearTap:
+class LinearTap(_WeightAndBias):
     """y = x Wᵀ + b on the last axis, for any number of rows per unit."""
 
     name: str
@@ -87,11 +108,6 @@ class LinearTap:
     mode: str = GHOST
     _kept: Tensor | None = field(default=None, repr=False)
     _bias: Tensor | None = field(default=None, repr=False)
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """Weight and bias, as far as they are trained."""
-        return tuple(target for target in (self.weight, self.bias) if target is not None)
 
     @property
     def length(self) -> int:
@@ -167,7 +183,7 @@ def _spread(left: list[Tensor], right: list[Tensor]) -> Tensor:
 
 
 @dataclass
-class EmbeddingTap:
+class EmbeddingTap(_Formed):
     """Rows of a table by index; never a one-hot matrix."""
 
     name: str
@@ -179,11 +195,6 @@ class EmbeddingTap:
     def targets(self) -> tuple[Target, ...]:
         """The table."""
         return (self.weight,)
-
-    @property
-    def length(self) -> int:
-        """See `Tap`."""
-        return 1
 
     def norms(self) -> tuple[Tensor, Tensor]:
         """See `Tap`. Two rows of one unit meet where their indices are equal."""
@@ -204,7 +215,7 @@ class EmbeddingTap:
 
 
 @dataclass
-class GivenTap:
+class GivenTap(_Formed):
     """A layer whose gradients per unit are small or cannot be avoided: they are computed and kept."""
 
     name: str
@@ -215,11 +226,6 @@ class GivenTap:
     def targets(self) -> tuple[Target, ...]:
         """What the gradients belong to."""
         return self.given
-
-    @property
-    def length(self) -> int:
-        """See `Tap`."""
-        return 1
 
     def norms(self) -> tuple[Tensor, Tensor]:
         """See `Tap`."""
@@ -268,7 +274,7 @@ def _padded(module: nn.Conv1d | nn.Conv2d, a: Tensor) -> Tensor:
 
 
 @dataclass
-class ConvTap:
+class ConvTap(_WeightAndBias, _Formed):
     """A convolution: patches make it a linear map with one row per output position."""
 
     name: str
@@ -278,19 +284,8 @@ class ConvTap:
     a: Tensor
     g: Tensor
     rows: int
-    mode: str = INSTANTIATE
     _kept: Tensor | None = field(default=None, repr=False)
     _bias: Tensor | None = field(default=None, repr=False)
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """Weight and bias, as far as they are trained."""
-        return tuple(target for target in (self.weight, self.bias) if target is not None)
-
-    @property
-    def length(self) -> int:
-        """See `Tap`."""
-        return 1
 
     def norms(self) -> tuple[Tensor, Tensor]:
         """See `Tap`."""

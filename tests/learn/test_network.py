@@ -79,6 +79,13 @@ def test_a_fit_uses_its_ledger_up() -> None:
         NetworkClassifier(BUDGET, domain=DOMAIN, classes=[0, 1], shape=SMALL, ledger=ledger).fit(x, y)
 
 
+def test_a_test_seed_fixes_everything_and_promises_nothing() -> None:
+    x, y = table(1000)
+    fits = [NetworkClassifier(BUDGET, domain=DOMAIN, classes=[0, 1], shape=SMALL, test_seed=3).fit(x, y) for _ in range(3)]
+    assert all(np.array_equal(fits[0].model_.margins(x), fit.model_.margins(x)) for fit in fits[1:])
+    assert not fits[0].guarantee_.holds
+
+
 @pytest.mark.parametrize("wrong", [{"hidden": (0,)}, {"rate": 0.0}, {"steps": 0}, {"clip": -1.0}, {"averaging": 0.0}])
 def test_wrong_shapes_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="Expected"):

@@ -119,6 +119,8 @@ def rounded(total: Tensor, noise: Drawn, source: SecureRandom) -> Tensor:
 class Ahead:
     """Noise of one size and scale, drawn on another thread while the sum it will be added to is still computed.
 
+    A test's source is drawn from in the caller's order instead: two threads would share its sequence out differently each time.
+
     Args:
         size: coordinates.
         sigma: standard deviation.
@@ -127,12 +129,12 @@ class Ahead:
 
     def __init__(self, size: int, sigma: float, source: SecureRandom) -> None:
         self._size, self._sigma, self._source = size, sigma, source
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="tacit-noise")
-        self._home, self._next = os.getpid(), self._pool.submit(drawn, size, sigma, source)
+        self._home, self._pool = os.getpid(), None if source.deterministic else ThreadPoolExecutor(1, thread_name_prefix="tacit-noise")
+        self._next = None if self._pool is None else self._pool.submit(drawn, size, sigma, source)
 
     def __call__(self, total: Tensor) -> Tensor:
         """`noised`, and the next noise is begun."""
-        if os.getpid() != self._home or total.numel() != self._size:
+        if self._pool is None or self._next is None or os.getpid() != self._home or total.numel() != self._size:
             return noised(total, self._sigma, self._source)  # a forked child has no thread, and must not reuse its parent's noise
         noise = self._next.result()
         self._next = self._pool.submit(drawn, self._size, self._sigma, self._source)

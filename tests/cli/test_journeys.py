@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from .conftest import Tacit, events, policy, write
@@ -167,3 +169,52 @@ def test_a_model_becomes_onnx(tacit: Tacit, place: Path) -> None:
     assert tacit("train", "events.parquet", "--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user").code == 0
     assert tacit("model", "export-onnx", "model.tacit", "model.onnx").code == 0
     assert (place / "model.onnx").stat().st_size > 1_000
+
+
+def test_counts_are_released_forecast_and_held_against_what_comes(tacit: Tacit, place: Path) -> None:
+    """Six weeks of days by kind, then a week in which one of them doubles."""
+    rng = np.random.default_rng(0)
+    day = np.repeat(np.arange(49), 300)
+    kind = np.where(rng.random(len(day)) < 0.3, "dns", "web")
+    extra = np.full(600, 45)
+    when = (np.concatenate([day, extra]) * 86_400 + rng.integers(0, 86_400, len(day) + 600)).astype("datetime64[s]")
+    write(place / "events.parquet", pa.table({"at": when, "kind": np.concatenate([kind, ["dns"] * 600])}))
+    policy(place, epsilon=3.0)
+    counting = ("forecast", "count", "events.parquet", "--time", "at", "--budget", 1.2)
+    first = tacit(*counting, "--bin", "1d", "--by", "kind", "--value", "dns", "--value", "web", "--from", "1970-01-01", "--to", "1970-02-12")
+    assert first.code == 0, first.err
+    assert "42 bins of 86400 s, 2 series" in first.out
+    later = tacit(*counting, "--like", "counts.tacit", "--to", "1970-02-19", "--output", "later.tacit")
+    assert later.code == 0, later.err
+    ahead = tacit("forecast", "ahead", "counts.tacit", "--horizon", "1w")
+    assert ahead.code == 0, ahead.err
+    lines = ahead.out.splitlines()
+    assert lines[0] == "time,series,expected,lower,upper,released_lower,released_upper"
+    assert len(lines) == 15
+    assert lines[1].startswith("1970-02-12T00:00:00Z,dns,")
+    found = tacit("forecast", "check", "later.tacit", "counts.tacit", "--format", "json")
+    assert found.code == 1, found.err
+    assert {(row["time"], row["series"], row["direction"]) for row in json.loads(found.out)} == {("1970-02-15T00:00:00Z", "dns", "more")}
+    assert "1970-02-15 00:00  dns" in tacit("forecast", "check", "later.tacit", "counts.tacit").out
+    assert "2 series of 42 bins" in tacit("model", "show", "counts.tacit").out
+    assert tacit("model", "verify", "counts.tacit", "--ledger", "tacit-ledger.db").code == 0
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("score", "counts.tacit", "events.parquet"), "counts over time"), (("forecast", "ahead", "events.parquet"), "Tacit model"),
+    (("forecast", "check", "counts.tacit", "counts.tacit"), "LATER first"), (("forecast", "ahead", "counts.tacit", "--horizon", "soon"), "1w"),
+    (("forecast", "count", "events.parquet", "--time", "at", "--budget", 1), "--from"),
+    (("forecast", "count", "events.parquet", "--time", "when", "--budget", 1, "--from", "1970-01-01", "--to", "1970-02-01"), "«when»"),
+    (("forecast", "count", "events.parquet", "--time", "at", "--budget", 1, "--like", "counts.tacit", "--bin", "1h"), "--like alone"),
+    (("forecast", "ahead", "counts.tacit", "--coverage", 2), "coverage"),
+])  # fmt: skip
+def test_a_forecast_that_cannot_be_made_says_why(arguments: tuple[object, ...], message: str, tacit: Tacit, place: Path) -> None:
+    write(place / "events.parquet", pa.table({"at": np.arange(0, 30 * 86_400, 600).astype("datetime64[s]")}))
+    policy(place, epsilon=3.0)
+    made = tacit("forecast", "count", "events.parquet", "--time", "at", "--budget", 1, "--bin", "1d", "--from", "1970-01-01", "--to", "1970-01-31")
+    assert made.code == 0, made.err
+    spent = tacit("ledger", "show").out
+    done = tacit(*arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert tacit("ledger", "show").out == spent

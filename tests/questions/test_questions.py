@@ -35,7 +35,9 @@ from tacit.questions import (
     Select,
     SessionCache,
     Target,
+    TimeCounts,
     UnitCount,
+    UnitLengths,
     Update,
     is_known,
     parse,
@@ -89,6 +91,8 @@ def questions(clip: int | None) -> list[Question]:
         UnitCount(), Profile(("amount", "kind"), clip), Histogram(DOMAIN, 3, clip), CountByKey("kind", ("a", "b"), 2, 3), cells(clip),
         cells(clip, NUMBER), LinearGradient(TARGET, "logistic", DOMAIN, weights, None if clip is None else clip * 1024),
         Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 2, TARGET, clip), *unlabelled(clip),
+        TimeCounts("amount", -4, 100, 4, None, (), clip), TimeCounts("amount", 0, 200, 3, "kind", ("b", "a"), clip),
+        UnitLengths(TimeCounts("amount", -4, 100, 4)),
     ]
 
 
@@ -232,6 +236,7 @@ def test_a_session_that_is_ahead_or_behind_asks_for_the_model() -> None:
 def test_the_list_of_kinds_is_what_the_documentation_says() -> None:
     assert KINDS == (
         "cell_counts@1", "cells@1", "count@1", "histogram@1", "keys@1", "linear@1", "margin_counts@1", "moments@1", "profile@1", "select@1",
+        "timecounts@1", "unit_lengths@1",
     )
 
 

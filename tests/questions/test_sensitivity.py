@@ -28,7 +28,9 @@ from tacit.questions import (
     Profile,
     SessionCache,
     Target,
+    TimeCounts,
     UnitCount,
+    UnitLengths,
     Update,
     parse,
 )
@@ -88,6 +90,8 @@ def questions(clip: int | None, seed: int) -> list[object]:
     bins, parts = found[4].frame.binning, found[5].partitions  # type: ignore[attr-defined]
     updates = tuple(Update(part, rng.integers(-60_000, 60_000, (part.size, 1)).astype(np.int32)) for part in parts)
     found += [CellCounts(bins, parts, clip), MarginCounts(bins, updates, np.array([-30_000, 0, 30_000], np.int32), clip)]
+    times = TimeCounts("amount", -(10**6), 10**5, 30, "kind", ("a", "b"), clip)
+    found += [times, TimeCounts("z", 0, 1, 1, None, (), clip), UnitLengths(times)]
     return [*found, CountByKey("kind", ("a", "b", "c"), 2, 3), CountByKey("kind", ("a", "b", "c"), 1, 1, "salt")]
 
 

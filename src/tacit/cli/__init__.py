@@ -13,6 +13,7 @@ from tacit.errors import TacitError
 _COMMANDS = {
     "account": "which epsilon a noise means, and which noise an epsilon needs",
     "doctor": "check this installation",
+    "forecast": "count records over time, forecast what comes, find what came otherwise",
     "init": "write a commented policy file",
     "ledger": "show, verify and export the ledger",
     "model": "show, verify and export a model",

@@ -22,13 +22,16 @@ def model() -> None:
 @FORMAT
 def show(file: str, form: str) -> None:
     """What a model predicts, promises, and where it came from."""
-    from tacit.models import load
+    from tacit.models import CountSeries, load_any
 
-    found = load(file)
+    found = load_any(file)
     if form == "json":
         click.echo(json.dumps(found.manifest))
         return
-    click.echo(f"{found.kind}, {len(found.domain.names)} features, target «{found.target.column}»: {', '.join(found.classes) or 'a number'}")
+    if isinstance(found, CountSeries):
+        click.echo(f"{found.kind}, {len(found.names)} series of {found.bins} bins of {found.width} s, noise {found.sigma:.3g}")
+    else:
+        click.echo(f"{found.kind}, {len(found.domain.names)} features, target «{found.target.column}»: {', '.join(found.classes) or 'a number'}")
     click.echo(str(found.guarantee))
     origin = found.provenance
     click.echo(f"plan {origin.plan[:16]}, ledger entry {origin.charge}, trained {origin.created} by Tacit {origin.version}")
@@ -42,9 +45,9 @@ def verify(file: str, location: str | None, key: str | None) -> None:
     """Check every byte of a model, its signature, and that a ledger charged it."""
     from tacit.crypto import VerifyKey
     from tacit.guard import Ledger
-    from tacit.models import load, verify_against
+    from tacit.models import load_any, verify_against
 
-    found = load(file, trusted=None if key is None else VerifyKey.from_hex(key))
+    found = load_any(file, trusted=None if key is None else VerifyKey.from_hex(key))
     click.echo(f"content and signature agree: {found.guarantee}")
     if location is not None:
         ledger = Ledger.open(location, create=False)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tacit.errors import UsageError
 from tacit.guard.records_formats import Field, ParquetReader, Reader, TableReader, Unchanged, guarded
 from tacit.guard.records_spool import ParquetSink, Spool, storing
+from tacit.questions.clock import seconds
 
 UNIT = "unit"
 """Name under which an arranged reader stores the unit's index: dense, from 0, never decreasing. Its columns are stored as c0, c1, ..."""
@@ -68,39 +69,6 @@ class UnitKey:
             return who
         index = _window_index(seconds(table.column(self.time.stored).combine_chunks()), self.window)
         return pc.binary_join_element_wise(index.cast(pa.large_string()), who, pa.scalar("\x1f", pa.large_string()))
-
-
-def seconds(values: pa.Array) -> NDArray[np.float64]:
-    """Times as float64 seconds since 1970, UTC; NaN where a value is no time.
-
-    Text is ISO 8601 (without a zone: UTC) or a number. Numbers are seconds, or by their size milli-, micro- or nanoseconds.
-
-    >>> seconds(pa.array(["1970-01-02", "1970-01-01T01:00:00.5+01:00", "1500000000000", "soon"])).tolist()
-    [86400.0, 0.5, 1500000000.0, nan]
-    """
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return _scaled(_from_text(values))
-    return _scaled(values.cast(pa.float64(), safe=False).fill_null(math.nan).to_numpy(zero_copy_only=False))
-
-
-def _scaled(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    # 1e11 seconds are 3,000 years after 1970: larger magnitudes are finer units.
-    size = np.abs(numbers)
-    divisor = np.select([size >= 1e17, size >= 1e14, size >= 1e11], [1e9, 1e6, 1e3], 1.0)
-    return np.where(np.isfinite(numbers), numbers / divisor, math.nan)
-
-
-def _from_text(values: pa.Array) -> NDArray[np.float64]:
-    series = pl.Series("time", values.cast(pa.large_string())).str.strip_chars()
-    text = series.str.replace(r"^(\d{4}-\d\d-\d\d) ", "${1}T").str.replace("[zZ]$", "+00:00")
-    moment = pl.col("time").str
-    zoned = moment.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", strict=False, time_unit="us").dt.epoch("us")
-    local = moment.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us").dt.epoch("us")
-    minutes = moment.to_datetime("%Y-%m-%dT%H:%M", strict=False, time_unit="us").dt.epoch("us")
-    days = moment.to_datetime("%Y-%m-%d", strict=False, time_unit="us").dt.epoch("us")
-    known = pl.coalesce(zoned, local, minutes, days).cast(pl.Float64) / 1e6
-    frame = pl.DataFrame({"time": text}).select(pl.coalesce(known, pl.col("time").cast(pl.Float64, strict=False)))
-    return np.asarray(frame.to_series().fill_null(math.nan).to_numpy())
 
 
 def _window_index(moments: NDArray[np.float64], window: str) -> pa.Array:

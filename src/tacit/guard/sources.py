@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tacit.errors import UsageError
 from tacit.guarantee import PrivacyUnit
 from tacit.guard.records import Records
-from tacit.guard.records_units import seconds
 from tacit.guard.windows import window_end, window_start
 from tacit.questions import Batch, RecordSource
+from tacit.questions.clock import seconds
 
 
 @dataclass(frozen=True)

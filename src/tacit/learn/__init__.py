@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tacit.learn.anomaly import UNLABELLED, AnomalyShape, fit_anomaly
 from tacit.learn.boosting import BoostingShape
+from tacit.learn.counting import CountSpec, count_over_time
 from tacit.learn.detector import AnomalyDetector
 from tacit.learn.driver import converse
 from tacit.learn.estimators import (
@@ -17,16 +18,19 @@ from tacit.learn.estimators import (
     NetworkClassifier,
     NetworkRegressor,
 )
+from tacit.learn.forecaster import CountForecaster
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
 from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import fit_linear
+from tacit.learn.seasonal import Forecast, History, forecast
 from tacit.learn.sequence import SequenceShape, fit_sequence
 from tacit.learn.text_classifier import SequenceClassifier
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
 
 __all__ = [
-    "UNLABELLED", "AdditiveClassifier", "AdditiveRegressor", "AnomalyDetector", "AnomalyShape", "BoostedTreesClassifier", "BoostedTreesRegressor",
-    "BoostingShape", "DetectionClassifier", "FullBatchShape", "LearnSpec", "LinearClassifier", "LinearRegressor", "NetworkClassifier",
-    "NetworkRegressor", "NetworkShape", "SequenceClassifier", "SequenceShape", "TargetSpec", "converse", "fit_anomaly", "fit_boosted",
-    "fit_full_batch", "fit_linear", "fit_network", "fit_sequence",
+    "UNLABELLED", "AdditiveClassifier", "AdditiveRegressor", "AnomalyDetector", "AnomalyShape", "BoostedTreesClassifier",
+    "BoostedTreesRegressor", "BoostingShape", "CountForecaster", "CountSpec", "DetectionClassifier", "Forecast", "FullBatchShape",
+    "History", "LearnSpec", "LinearClassifier", "LinearRegressor", "NetworkClassifier", "NetworkRegressor", "NetworkShape",
+    "SequenceClassifier", "SequenceShape", "TargetSpec", "converse", "count_over_time", "fit_anomaly", "fit_boosted", "fit_full_batch",
+    "fit_linear", "fit_network", "fit_sequence", "forecast",
 ]

@@ -76,16 +76,9 @@ class _Private(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _learn(self, table: pa.Table, features: tuple[str, ...], budget: Budget, *, grouped: bool) -> None:
-        unit = PrivacyUnit("unit", column=_UNIT) if grouped else PrivacyUnit()
-        policy = Policy(
-            dataset="fit", unit=unit, relation=Relation(self.relation), budget=self.total or budget, count_share=COUNT_SHARE,
-            rows_per_unit=self.rows_per_unit if grouped else 1, limits=Limits(minimum_units=0), filter=self._filter,
-        )
         run = None if self.test_seed is None else f"test seed {self.test_seed}"
         spec = LearnSpec(features, self._target_spec(), budget, domain=self._domain(features), run=run)
-        self.ledger_: Books = MemoryBooks() if self.ledger is None else self.ledger
-        source = None if self.test_seed is None else SecureRandom.for_testing(self.test_seed)
-        guard = Guard(Records.open(table, unit=unit), policy=policy, ledger=self.ledger_, source=source)
+        guard = self._guard(table, budget, grouped=grouped)
         try:
             self.model_: AdditiveModel | LinearModel | NetworkModel = self._fit(spec, Curator(guard))
         except DataError as problem:
@@ -93,6 +86,17 @@ class _Private(BaseEstimator):  # type: ignore[misc]
         self.guarantee_: Guarantee = self.model_.guarantee
         if self._filter != "single":
             self.size_ = guard.size()
+
+    def _guard(self, table: pa.Table, budget: Budget, *, grouped: bool) -> Guard:
+        """The records behind a policy that this fit alone is made for, and the ledger that pays."""
+        unit = PrivacyUnit("unit", column=_UNIT) if grouped else PrivacyUnit()
+        policy = Policy(
+            dataset="fit", unit=unit, relation=Relation(self.relation), budget=self.total or budget, count_share=COUNT_SHARE,
+            rows_per_unit=self.rows_per_unit if grouped else 1, limits=Limits(minimum_units=0), filter=self._filter,
+        )
+        self.ledger_: Books = MemoryBooks() if self.ledger is None else self.ledger
+        source = None if self.test_seed is None else SecureRandom.for_testing(self.test_seed)
+        return Guard(Records.open(table, unit=unit), policy=policy, ledger=self.ledger_, source=source)
 
     def _fit(self, spec: LearnSpec, aggregator: Curator) -> AdditiveModel | LinearModel | NetworkModel:
         raise NotImplementedError

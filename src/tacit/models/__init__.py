@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tacit.models.additive import AdditiveModel
 from tacit.models.anomaly import AnomalyModel
-from tacit.models.artefact import Model, load, save, verify_against
-from tacit.models.base import Predictor, Provenance
+from tacit.models.artefact import Model, load, load_any, load_counts, save, verify_against
+from tacit.models.base import Artefact, Predictor, Provenance
+from tacit.models.counts import CountSeries
 from tacit.models.explain import Explanation, Shape
 from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
@@ -13,6 +14,6 @@ from tacit.models.onnx_export import to_onnx
 from tacit.models.sequence import SequenceModel, Tokens
 
 __all__ = [
-    "AdditiveModel", "AnomalyModel", "Explanation", "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance", "SequenceModel", "Shape",
-    "Tokens", "load", "save", "to_onnx", "verify_against",
+    "AdditiveModel", "AnomalyModel", "Artefact", "CountSeries", "Explanation", "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance",
+    "SequenceModel", "Shape", "Tokens", "load", "load_any", "load_counts", "save", "to_onnx", "verify_against",
 ]

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.crypto import SigningKey, VerifyKey, canonical_bytes, from_canonical
-from tacit.errors import DataError, TacitError, VerificationError
+from tacit.errors import DataError, TacitError, UsageError, VerificationError
 from tacit.guarantee import Guarantee
 from tacit.models.additive import AdditiveModel
 from tacit.models.anomaly import AnomalyModel
-from tacit.models.base import FORMAT, Predictor, Provenance, array_digest, little_endian
+from tacit.models.base import FORMAT, Artefact, Provenance, array_digest, little_endian
+from tacit.models.counts import CountSeries
 from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
 from tacit.models.sequence import SequenceModel
@@ -24,15 +25,15 @@ from tacit.replacing import replacing
 
 CONTEXT = "tacit.model@1"
 Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel | SequenceModel
-_KINDS: dict[str, type[AdditiveModel] | type[LinearModel] | type[NetworkModel] | type[SequenceModel]] = {
-    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel, SequenceModel)
+_KINDS: dict[str, type[AdditiveModel] | type[LinearModel] | type[NetworkModel] | type[SequenceModel] | type[CountSeries]] = {
+    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel, SequenceModel, CountSeries)
 }
 _TYPES = {"u1": "U8", "i4": "I32", "f8": "F64"}
 _FIELDS = {"tacit", "signature", "public_key"}
 _LARGEST = 1 << 30
 
 
-def save(model: Predictor, path: str | os.PathLike[str], key: SigningKey) -> None:
+def save(model: Artefact, path: str | os.PathLike[str], key: SigningKey) -> None:
     """Write a model as one signed file, all or nothing.
 
     Raises:
@@ -68,7 +69,28 @@ def load(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> M
     Raises:
         VerificationError: if content, digests, signature or key do not agree.
         DataError: if there is no such file, or it is no model, is cut short, or is of a newer format.
+        UsageError: if it holds counts, which score no records.
     """
+    found = load_any(path, trusted=trusted)
+    if isinstance(found, CountSeries):
+        raise UsageError(f"Expected a model that scores records; «{path}» holds counts over time. Use tacit forecast ahead.")
+    return found
+
+
+def load_counts(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> CountSeries:
+    """Read released counts over time; otherwise as `load`.
+
+    Raises:
+        UsageError: if it is a model that scores records.
+    """
+    found = load_any(path, trusted=trusted)
+    if not isinstance(found, CountSeries):
+        raise UsageError(f"Expected counts over time in «{path}»; it holds a model that scores records. Make counts with tacit forecast count.")
+    return found
+
+
+def load_any(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> Model | CountSeries:
+    """Read whatever a signed file holds; see `load`."""
     try:
         size, content = Path(path).stat().st_size, b""
         if size <= _LARGEST:
@@ -123,7 +145,7 @@ def _verified(metadata: dict[str, str], trusted: VerifyKey | None) -> dict[str, 
     return dict(manifest)
 
 
-def _built(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Model:
+def _built(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Model | CountSeries:
     if {name: array_digest(array) for name, array in arrays.items()} != manifest.get("arrays"):
         raise VerificationError("Expected arrays with the digests that were signed; at least one was changed. Fetch the model again.")
     try:
@@ -137,7 +159,7 @@ def _built(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Model:
         raise VerificationError("Expected a complete model under the signature; its parts do not belong together.") from None
 
 
-def verify_against(model: Predictor, entries: Iterable[Any]) -> int:
+def verify_against(model: Artefact, entries: Iterable[Any]) -> int:
     """Check that a ledger charged the plan a model names, at the entry it names; returns the entry's number.
 
     Args:
@@ -156,4 +178,4 @@ def verify_against(model: Predictor, entries: Iterable[Any]) -> int:
     raise VerificationError("Expected the ledger to hold the charge that the model names; it does not. Is it the right ledger?")
 
 
-__all__ = ["CONTEXT", "Model", "load", "save", "verify_against"]
+__all__ = ["CONTEXT", "Model", "load", "load_any", "load_counts", "save", "verify_against"]

@@ -64,16 +64,59 @@ class Provenance:
         return cls(**{**data, "notes": tuple(str(note) for note in data["notes"])})
 
 
-class Predictor(ABC):
-    """Answers from margins, the same for every kind of model.
-
-    A margin is the sum a model computes for a record: log odds for classes, a number on a scale from -1 to 1 for numbers.
-    """
+class Artefact(ABC):
+    """What a signed file holds: public structure, private values, what they promise and where they came from."""
 
     kind: ClassVar[str]
     guarantee: Guarantee
     provenance: Provenance
     evidence: tuple[Mapping[str, Any], ...]
+
+    @abstractmethod
+    def structure(self) -> dict[str, Any]:
+        """Everything that is no array, in plain form."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that is one, by name."""
+
+    @property
+    def ledger_head(self) -> str | None:
+        """Digest of the ledger entry that paid for it, hex."""
+        return self.provenance.ledger_head
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """All content in plain form, with the digest of each array: what is signed."""
+        return {
+            "format": FORMAT, "kind": self.kind, "structure": self.structure(), "guarantee": self.guarantee.to_dict(),
+            "provenance": self.provenance.to_dict(), "evidence": [dict(item) for item in self.evidence],
+            "arrays": {name: array_digest(array) for name, array in self.arrays().items()},
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all content, hex: what a ledger entry or a report refers to."""
+        return hexdigest(self.manifest, domain="tacit.model")
+
+    def save(self, path: str | os.PathLike[str], key: SigningKey) -> None:
+        """Write the signed artefact; see `tacit.models.save`."""
+        from tacit.models.artefact import save
+
+        save(self, path, key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Artefact) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+class Predictor(Artefact):
+    """Answers from margins, the same for every kind of model.
+
+    A margin is the sum a model computes for a record: log odds for classes, a number on a scale from -1 to 1 for numbers.
+    """
 
     @property
     @abstractmethod
@@ -86,14 +129,6 @@ class Predictor(ABC):
         """The features, in order."""
 
     @abstractmethod
-    def structure(self) -> dict[str, Any]:
-        """Everything that is no array, in plain form."""
-
-    @abstractmethod
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything that is one, by name."""
-
-    @abstractmethod
     def batch_margins(self, columns: Mapping[str, pa.Array], rows: int) -> Margins:
         """Margins float64 ``[rows, outputs]`` of one batch of plain Arrow columns."""
 
@@ -101,11 +136,6 @@ class Predictor(ABC):
     def classes(self) -> tuple[str, ...]:
         """The class labels in the order of `predict_proba`; empty for a number."""
         return self.target.classes
-
-    @property
-    def ledger_head(self) -> str | None:
-        """Digest of the ledger entry that paid for the model, hex."""
-        return self.provenance.ledger_head
 
     def margins(self, data: Any) -> Margins:
         """Margins of some records: float64 ``[rows, outputs]``; one output for two classes and for numbers.
@@ -158,32 +188,6 @@ class Predictor(ABC):
     def _require_classes(self, method: str) -> None:
         if self.target.bounds:
             raise UsageError(f"Expected a model of classes for {method}; this one predicts a number. Use predict.")
-
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """All content in plain form, with the digest of each array: what is signed."""
-        return {
-            "format": FORMAT, "kind": self.kind, "structure": self.structure(), "guarantee": self.guarantee.to_dict(),
-            "provenance": self.provenance.to_dict(), "evidence": [dict(item) for item in self.evidence],
-            "arrays": {name: array_digest(array) for name, array in self.arrays().items()},
-        }
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of all content, hex: what a ledger entry or a report refers to."""
-        return hexdigest(self.manifest, domain="tacit.model")
-
-    def save(self, path: str | os.PathLike[str], key: SigningKey) -> None:
-        """Write the signed artefact; see `tacit.models.save`."""
-        from tacit.models.artefact import save
-
-        save(self, path, key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Predictor) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
 
 
 def as_columns(data: Any, domain: Domain) -> tuple[dict[str, pa.Array], int]:

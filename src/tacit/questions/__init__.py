@@ -14,8 +14,11 @@ from tacit.questions.linear import LinearGradient, Moments
 from tacit.questions.occupancy import CellCounts, MarginCounts
 from tacit.questions.select import Select
 from tacit.questions.structure import Binning, Partition
+from tacit.questions.timecounts import TimeCounts, UnitLengths
 
-_CLASSES = (UnitCount, Profile, Histogram, CountByKey, CellSums, CellCounts, MarginCounts, LinearGradient, Moments, Select)
+_CLASSES = (
+    UnitCount, Profile, Histogram, CountByKey, CellSums, CellCounts, MarginCounts, LinearGradient, Moments, Select, TimeCounts, UnitLengths,
+)
 _KINDS: dict[str, Callable[[dict[str, Any]], Question | Select]] = {kind.kind: kind.from_dict for kind in _CLASSES}
 
 KINDS = tuple(sorted(_KINDS))
@@ -44,6 +47,6 @@ def parse(data: dict[str, Any]) -> Question | Select:
 
 __all__ = [
     "GRID", "KINDS", "Batch", "Binning", "Bounds", "CellCounts", "CellSums", "CountByKey", "Frame", "Histogram", "LinearGradient",
-    "MarginCounts", "Moments", "Partition", "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "UnitCount",
-    "Update", "is_known", "parse", "restore",
+    "MarginCounts", "Moments", "Partition", "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "TimeCounts",
+    "UnitCount", "UnitLengths", "Update", "is_known", "parse", "restore",
 ]

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,36 @@ def _fraud(*, terminals: bool) -> Split:
     labels = [part["TX_FRAUD"].to_numpy().astype(np.int64) for part in (train, test)]
     return Split(train.select(numbers), labels[0], test.select(numbers), labels[1], columns)
 
+
+def own_history(table: pl.DataFrame) -> pl.DataFrame:
+    """What a transaction is, held against its own customer's last day, week and month: no column depends on anybody else."""
+    amount, (day, week, month) = pl.col("TX_AMOUNT"), (pl.col(f"CUSTOMER_ID_AVG_AMOUNT_{days}DAY_WINDOW") for days in (1, 7, 30))
+    found = table.select(
+        amount=amount, amount_to_week=amount / (week + 1), amount_to_month=amount / (month + 1), day_to_month=day / (month + 1),
+        week_to_month=week / (month + 1),
+    )
+    return found.cast(pl.Float32)
+
+
+def fraud_by_customer() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Train and test transactions with the features of `own_history`, the customer and the label."""
+    parts = [own_history(part).with_columns(part["CUSTOMER_ID"].alias("customer"), part["TX_FRAUD"].alias("fraud")) for part in _fraud_rows()]
+    return parts[0], parts[1]
+
+
+def _few_rows(rows: int, seed: int) -> Split:
+    """A few rows of each customer, frauds first, else by chance: how a learner that only knows records can be made to protect customers."""
+    train, test = fraud_by_customer()
+    order = train.with_columns(chance=pl.Series(np.random.default_rng(seed).random(train.height)))
+    train = order.sort("customer", pl.col("fraud") == 0, "chance").group_by("customer", maintain_order=True).head(rows)
+    columns = columns_of("fraud_customer")
+    names = [column["name"] for column in columns]
+    labels = [part["fraud"].to_numpy().astype(np.int64) for part in (train, test)]
+    return Split(train.select(names), labels[0], test.select(names), labels[1], columns)
+
+
+FEW_ROWS = {rows: Case(f"fraud.customer.{rows}", f"Card fraud, at most {rows} rows of a customer", partial(_few_rows, rows)) for rows in (1, 3)}
+"""For peers that protect records: ε for a customer is that many times ε for a record."""
 
 CASES: dict[str, Case] = {
     case.name: case

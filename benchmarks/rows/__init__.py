@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.result import Row
-from benchmarks.rows import accounting, anomaly, correlated, forecast, shadows, simulator, steps, trees, utility
+from benchmarks.rows import accounting, anomaly, correlated, forecast, fraud, shadows, simulator, steps, trees, utility
 
-_ALL = (*utility.ROWS, *trees.ROWS, *shadows.ROWS, *simulator.ROWS, *anomaly.ROWS, *steps.ROWS, *accounting.ROWS, *correlated.ROWS, *forecast.ROWS)
-ROWS: dict[str, Row] = {row.name: row for row in _ALL}
+_MODULES = (utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud)
+ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 
 __all__ = ["ROWS"]

@@ -218,3 +218,27 @@ def test_a_forecast_that_cannot_be_made_says_why(arguments: tuple[object, ...], 
     assert done.code == 2
     assert message in done.err
     assert tacit("ledger", "show").out == spent
+
+
+def test_made_up_records_for_an_outsider(tacit: Tacit, place: Path) -> None:
+    pytest.importorskip("mbi", reason="made-up records need mbi: make synthetic")
+    write(place / "events.parquet", events(6_000))
+    write(place / "others.parquet", events(3_000, seed=1))
+    policy(place)
+    made = tacit("synthetic", "fit", "events.parquet", "--budget", 1.5, "--about", "label", "--drop", "user", "--whole", "port")
+    assert made.code == 0, made.err
+    assert "4 columns in 2 tables" in made.out
+    drawn = tacit("synthetic", "sample", "synthetic.tacit", "--rows", 400, "--output", "mock.csv")
+    assert drawn.code == 0, drawn.err
+    lines = (place / "mock.csv").read_text().splitlines()
+    assert lines[0] == '"bytes","kind","port","label"'
+    assert len(lines) == 401
+    assert tacit("synthetic", "sample", "synthetic.tacit", "--rows", 10, "--output", "mock.txt").code == 2
+    against = ("--data", "events.parquet", "--against", "others.parquet", "--about", "label", "--format", "json")
+    found = tacit("synthetic", "check", "synthetic.tacit", *against)
+    assert found.code == 0, found.err
+    result = json.loads(found.out)
+    assert result["auc"] > result["auc_real"] - 0.05
+    assert result["pairs"] < 0.2
+    assert tacit("model", "verify", "synthetic.tacit", "--ledger", "tacit-ledger.db").code == 0
+    assert "4 columns in 2 tables" in tacit("model", "show", "synthetic.tacit").out

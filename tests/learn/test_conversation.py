@@ -32,7 +32,7 @@ from tacit.questions import CellSums, Histogram, LinearGradient, Moments, Profil
 Records = Callable[..., dict[str, Any]]
 Make = Callable[..., Any]
 LEARN = Path(tacit.learn.__file__).parent
-OWNERS_SIDE = {"forecaster.py", "text_classifier.py", "detector.py", "estimators.py", "inputs.py"}
+OWNERS_SIDE = {"forecaster.py", "synthesizer.py", "text_classifier.py", "detector.py", "estimators.py", "inputs.py"}
 LEARNING = {CellSums.kind, LinearGradient.kind, Moments.kind}
 
 

@@ -27,6 +27,7 @@ from tacit.questions import (
     Frame,
     Histogram,
     LinearGradient,
+    Marginals,
     MarginCounts,
     Moments,
     Partition,
@@ -92,7 +93,7 @@ def questions(clip: int | None) -> list[Question]:
         cells(clip, NUMBER), LinearGradient(TARGET, "logistic", DOMAIN, weights, None if clip is None else clip * 1024),
         Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 2, TARGET, clip), *unlabelled(clip),
         TimeCounts("amount", -4, 100, 4, None, (), clip), TimeCounts("amount", 0, 200, 3, "kind", ("b", "a"), clip),
-        UnitLengths(TimeCounts("amount", -4, 100, 4)),
+        UnitLengths(TimeCounts("amount", -4, 100, 4)), Marginals(cells(None).frame.binning, ((0,), (0, 1)), clip),
     ]
 
 
@@ -235,7 +236,8 @@ def test_a_session_that_is_ahead_or_behind_asks_for_the_model() -> None:
 
 def test_the_list_of_kinds_is_what_the_documentation_says() -> None:
     assert KINDS == (
-        "cell_counts@1", "cells@1", "count@1", "histogram@1", "keys@1", "linear@1", "margin_counts@1", "moments@1", "profile@1", "select@1",
+        "cell_counts@1", "cells@1", "count@1", "histogram@1", "keys@1", "linear@1", "margin_counts@1",
+        "marginals@1", "moments@1", "profile@1", "select@1",
         "timecounts@1", "unit_lengths@1",
     )
 

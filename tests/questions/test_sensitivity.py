@@ -22,6 +22,7 @@ from tacit.questions import (
     Frame,
     Histogram,
     LinearGradient,
+    Marginals,
     MarginCounts,
     Moments,
     Partition,
@@ -92,6 +93,7 @@ def questions(clip: int | None, seed: int) -> list[object]:
     found += [CellCounts(bins, parts, clip), MarginCounts(bins, updates, np.array([-30_000, 0, 30_000], np.int32), clip)]
     times = TimeCounts("amount", -(10**6), 10**5, 30, "kind", ("a", "b"), clip)
     found += [times, TimeCounts("z", 0, 1, 1, None, (), clip), UnitLengths(times)]
+    found += [Marginals(bins, ((0,), (0, 2), (1, 2), (0, 1, 2)), clip), Marginals(bins, ((1,),), clip)]
     return [*found, CountByKey("kind", ("a", "b", "c"), 2, 3), CountByKey("kind", ("a", "b", "c"), 1, 1, "salt")]
 
 

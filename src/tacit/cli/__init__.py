@@ -20,6 +20,7 @@ _COMMANDS = {
     "pilot": "what privacy costs on your data, what still leaks, what to do next",
     "policy": "what the owner decided, what is left, which plans wait for a yes",
     "score": "score records with a model",
+    "synthetic": "make up records that look like yours and are nobody's",
     "train": "train a model within a policy, charged to its ledger",
 }
 INTERNAL = 101

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.specs import DATA_FORMAT, POLICY, RUN
 from tacit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,27 +38,22 @@ def forecast() -> None:
 @click.option("--by", help="A column whose values are counted apart.")
 @click.option("--value", "values", multiple=True, help="One of those values, publicly known; may be given more than once.")
 @click.option("--longest", type=float, help="How many rows of one unit count in full. [default: found by a charged question]")
-@click.option("--policy", default="tacit.toml", show_default=True, type=click.Path(path_type=Path), help="The owner's policy.")
+@POLICY
 @click.option("--output", default="counts.tacit", show_default=True, type=click.Path(path_type=Path), help="Where to write the counts.")
-@click.option("--data-format", help="Format of the file, where its name does not say: csv, parquet, jsonl, arrow.")
-@click.option("--run", help="Public name of the run. Needed to open a plan again that waited for the owner's approval.")
+@DATA_FORMAT
+@RUN
 def count(file: str, **options: Any) -> None:
     """Count the records of FILE in bins of time, charged to the policy's ledger, and write the noisy counts signed."""
-    from tacit.guard import Curator, Guard, Ledger, Policy, Records
+    from tacit.cli.specs import curator_of, opened, policy_for
     from tacit.learn import count_over_time
     from tacit.models import save
 
-    policy, output = Policy.load(options["policy"]), options["output"]
+    policy, output = policy_for(options), options["output"]
     spec = _spec(policy, options)
-    if not output.parent.is_dir():
-        raise UsageError(f"Expected a folder at «{output.parent}»; there is none. Make it, or name another with --output.")
-    time = options["when"] if policy.unit.window else None
-    with Records.open(
-        file, format=options["data_format"], unit=policy.unit, time=time, max_rows_per_unit=policy.limits.max_rows_per_unit,
-    ) as records:
+    with opened(file, policy, options["when"] if policy.unit.window else None, options["data_format"]) as records:
         records.require(spec.question(None).columns)
-        ledger = Ledger.open(policy.ledger, key=policy.key)
-        counts = count_over_time(spec, Curator(Guard(records, policy=policy, ledger=ledger)))
+        curator, ledger = curator_of(records, policy)
+        counts = count_over_time(spec, curator)
     save(counts, output, ledger.signing_key)
     what = f"{counts.bins:,} bins of {counts.width} s, {len(counts.names)} series, noise {counts.sigma:.3g} per count"
     click.echo(f"{output}: {what}, at most {counts.longest:.3g} rows of one {policy.unit} in full; {counts.guarantee}")

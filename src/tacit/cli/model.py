@@ -22,7 +22,7 @@ def model() -> None:
 @FORMAT
 def show(file: str, form: str) -> None:
     """What a model predicts, promises, and where it came from."""
-    from tacit.models import CountSeries, load_any
+    from tacit.models import CountSeries, SyntheticModel, load_any
 
     found = load_any(file)
     if form == "json":
@@ -30,6 +30,8 @@ def show(file: str, form: str) -> None:
         return
     if isinstance(found, CountSeries):
         click.echo(f"{found.kind}, {len(found.names)} series of {found.bins} bins of {found.width} s, noise {found.sigma:.3g}")
+    elif isinstance(found, SyntheticModel):
+        click.echo(f"{found.kind}, {len(found.binning.counts)} columns in {len(found.cliques)} tables, noise {found.sigma:.3g}")
     else:
         click.echo(f"{found.kind}, {len(found.domain.names)} features, target «{found.target.column}»: {', '.join(found.classes) or 'a number'}")
     click.echo(str(found.guarantee))

@@ -20,17 +20,21 @@ from tacit.learn.estimators import (
 )
 from tacit.learn.forecaster import CountForecaster
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
+from tacit.learn.graphical import OTHER, sample_records
 from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import fit_linear
 from tacit.learn.seasonal import Forecast, History, forecast
 from tacit.learn.sequence import SequenceShape, fit_sequence
+from tacit.learn.synthesis import EVERY_COLUMN, SynthesisShape, fit_synthetic
+from tacit.learn.synthesizer import Synthesizer
 from tacit.learn.text_classifier import SequenceClassifier
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
 
 __all__ = [
-    "UNLABELLED", "AdditiveClassifier", "AdditiveRegressor", "AnomalyDetector", "AnomalyShape", "BoostedTreesClassifier",
-    "BoostedTreesRegressor", "BoostingShape", "CountForecaster", "CountSpec", "DetectionClassifier", "Forecast", "FullBatchShape",
-    "History", "LearnSpec", "LinearClassifier", "LinearRegressor", "NetworkClassifier", "NetworkRegressor", "NetworkShape",
-    "SequenceClassifier", "SequenceShape", "TargetSpec", "converse", "count_over_time", "fit_anomaly", "fit_boosted", "fit_full_batch",
-    "fit_linear", "fit_network", "fit_sequence", "forecast",
+    "EVERY_COLUMN", "OTHER", "UNLABELLED", "AdditiveClassifier", "AdditiveRegressor", "AnomalyDetector", "AnomalyShape",
+    "BoostedTreesClassifier", "BoostedTreesRegressor", "BoostingShape", "CountForecaster", "CountSpec", "DetectionClassifier", "Forecast",
+    "FullBatchShape", "History", "LearnSpec", "LinearClassifier", "LinearRegressor", "NetworkClassifier", "NetworkRegressor",
+    "NetworkShape", "SequenceClassifier", "SequenceShape", "SynthesisShape", "Synthesizer", "TargetSpec", "converse", "count_over_time",
+    "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear", "fit_network", "fit_sequence", "fit_synthetic", "forecast",
+    "sample_records",
 ]

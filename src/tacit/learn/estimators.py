@@ -22,7 +22,7 @@ from tacit.learn.inputs import InvalidInput, is_named, labels_of, matrix_of, tab
 from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import ITERATIONS, fit_linear
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
-from tacit.models import AdditiveModel, LinearModel, NetworkModel
+from tacit.models import AdditiveModel, Artefact, LinearModel, NetworkModel
 from tacit.randomness import SecureRandom
 
 COUNT_SHARE = 0.0025
@@ -80,7 +80,7 @@ class _Private(BaseEstimator):  # type: ignore[misc]
         spec = LearnSpec(features, self._target_spec(), budget, domain=self._domain(features), run=run)
         guard = self._guard(table, budget, grouped=grouped)
         try:
-            self.model_: AdditiveModel | LinearModel | NetworkModel = self._fit(spec, Curator(guard))
+            self.model_: Any = self._fit(spec, Curator(guard))
         except DataError as problem:
             raise InvalidInput(str(problem).replace(f"the target «{_TARGET}»", "y")) from None
         self.guarantee_: Guarantee = self.model_.guarantee
@@ -98,7 +98,7 @@ class _Private(BaseEstimator):  # type: ignore[misc]
         source = None if self.test_seed is None else SecureRandom.for_testing(self.test_seed)
         return Guard(Records.open(table, unit=unit), policy=policy, ledger=self.ledger_, source=source)
 
-    def _fit(self, spec: LearnSpec, aggregator: Curator) -> AdditiveModel | LinearModel | NetworkModel:
+    def _fit(self, spec: LearnSpec, aggregator: Curator) -> Artefact:
         raise NotImplementedError
 
     def _checked_parameters(self) -> Budget:

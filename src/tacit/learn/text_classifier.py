@@ -51,7 +51,7 @@ class SequenceClassifier(_PrivateClassifier):
     def _table(self, X: Any) -> pa.Table:
         return super()._table(_named(X))
 
-    def _fit(self, spec: LearnSpec, aggregator: Curator) -> SequenceModel:  # type: ignore[override]
+    def _fit(self, spec: LearnSpec, aggregator: Curator) -> SequenceModel:
         model, self.size_ = fit_sequence(spec, aggregator, self.shape)
         return model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tacit.models.additive import AdditiveModel
 from tacit.models.anomaly import AnomalyModel
-from tacit.models.artefact import Model, load, load_any, load_counts, save, verify_against
+from tacit.models.artefact import Model, load, load_any, load_counts, load_synthetic, save, verify_against
 from tacit.models.base import Artefact, Predictor, Provenance
 from tacit.models.counts import CountSeries
 from tacit.models.explain import Explanation, Shape
@@ -12,8 +12,9 @@ from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
 from tacit.models.onnx_export import to_onnx
 from tacit.models.sequence import SequenceModel, Tokens
+from tacit.models.synthetic import SyntheticModel
 
 __all__ = [
     "AdditiveModel", "AnomalyModel", "Artefact", "CountSeries", "Explanation", "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance",
-    "SequenceModel", "Shape", "Tokens", "load", "load_any", "load_counts", "save", "to_onnx", "verify_against",
+    "SequenceModel", "Shape", "SyntheticModel", "Tokens", "load", "load_any", "load_counts", "load_synthetic", "save", "to_onnx", "verify_against",
 ]

@@ -21,12 +21,14 @@ from tacit.models.counts import CountSeries
 from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
 from tacit.models.sequence import SequenceModel
+from tacit.models.synthetic import SyntheticModel
 from tacit.replacing import replacing
 
 CONTEXT = "tacit.model@1"
 Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel | SequenceModel
-_KINDS: dict[str, type[AdditiveModel] | type[LinearModel] | type[NetworkModel] | type[SequenceModel] | type[CountSeries]] = {
-    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel, SequenceModel, CountSeries)
+Anything: TypeAlias = Model | CountSeries | SyntheticModel
+_KINDS: dict[str, type[Anything]] = {
+    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel, SequenceModel, CountSeries, SyntheticModel)
 }
 _TYPES = {"u1": "U8", "i4": "I32", "f8": "F64"}
 _FIELDS = {"tacit", "signature", "public_key"}
@@ -69,11 +71,25 @@ def load(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> M
     Raises:
         VerificationError: if content, digests, signature or key do not agree.
         DataError: if there is no such file, or it is no model, is cut short, or is of a newer format.
-        UsageError: if it holds counts, which score no records.
+        UsageError: if it holds something else, which scores no records.
     """
     found = load_any(path, trusted=trusted)
     if isinstance(found, CountSeries):
         raise UsageError(f"Expected a model that scores records; «{path}» holds counts over time. Use tacit forecast ahead.")
+    if isinstance(found, SyntheticModel):
+        raise UsageError(f"Expected a model that scores records; «{path}» holds tables to draw records from. Use tacit synthetic sample.")
+    return found
+
+
+def load_synthetic(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> SyntheticModel:
+    """Read tables to draw records from; otherwise as `load`.
+
+    Raises:
+        UsageError: if it holds something else.
+    """
+    found = load_any(path, trusted=trusted)
+    if not isinstance(found, SyntheticModel):
+        raise UsageError(f"Expected tables to draw records from in «{path}»; it holds {found.kind}. Make them with tacit synthetic fit.")
     return found
 
 
@@ -85,11 +101,11 @@ def load_counts(path: str | os.PathLike[str], *, trusted: VerifyKey | None = Non
     """
     found = load_any(path, trusted=trusted)
     if not isinstance(found, CountSeries):
-        raise UsageError(f"Expected counts over time in «{path}»; it holds a model that scores records. Make counts with tacit forecast count.")
+        raise UsageError(f"Expected counts over time in «{path}»; it holds {found.kind}. Make counts with tacit forecast count.")
     return found
 
 
-def load_any(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> Model | CountSeries:
+def load_any(path: str | os.PathLike[str], *, trusted: VerifyKey | None = None) -> Anything:
     """Read whatever a signed file holds; see `load`."""
     try:
         size, content = Path(path).stat().st_size, b""
@@ -145,7 +161,7 @@ def _verified(metadata: dict[str, str], trusted: VerifyKey | None) -> dict[str, 
     return dict(manifest)
 
 
-def _built(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Model | CountSeries:
+def _built(manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Anything:
     if {name: array_digest(array) for name, array in arrays.items()} != manifest.get("arrays"):
         raise VerificationError("Expected arrays with the digests that were signed; at least one was changed. Fetch the model again.")
     try:
@@ -178,4 +194,4 @@ def verify_against(model: Artefact, entries: Iterable[Any]) -> int:
     raise VerificationError("Expected the ledger to hold the charge that the model names; it does not. Is it the right ledger?")
 
 
-__all__ = ["CONTEXT", "Model", "load", "load_any", "load_counts", "save", "verify_against"]
+__all__ = ["CONTEXT", "Model", "load", "load_any", "load_counts", "load_synthetic", "save", "verify_against"]

@@ -11,6 +11,7 @@ from tacit.questions.cells import CellSums, Frame, Update, restore
 from tacit.questions.counts import CountByKey, Histogram, Profile, UnitCount
 from tacit.questions.encoding import Target
 from tacit.questions.linear import LinearGradient, Moments
+from tacit.questions.marginals import Marginals
 from tacit.questions.occupancy import CellCounts, MarginCounts
 from tacit.questions.select import Select
 from tacit.questions.structure import Binning, Partition
@@ -18,6 +19,7 @@ from tacit.questions.timecounts import TimeCounts, UnitLengths
 
 _CLASSES = (
     UnitCount, Profile, Histogram, CountByKey, CellSums, CellCounts, MarginCounts, LinearGradient, Moments, Select, TimeCounts, UnitLengths,
+    Marginals,
 )
 _KINDS: dict[str, Callable[[dict[str, Any]], Question | Select]] = {kind.kind: kind.from_dict for kind in _CLASSES}
 
@@ -47,6 +49,6 @@ def parse(data: dict[str, Any]) -> Question | Select:
 
 __all__ = [
     "GRID", "KINDS", "Batch", "Binning", "Bounds", "CellCounts", "CellSums", "CountByKey", "Frame", "Histogram", "LinearGradient",
-    "MarginCounts", "Moments", "Partition", "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "TimeCounts",
+    "MarginCounts", "Marginals", "Moments", "Partition", "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "TimeCounts",
     "UnitCount", "UnitLengths", "Update", "is_known", "parse", "restore",
 ]

@@ -1,7 +1,7 @@
-"""Measure a row, or all of them: ``python -m benchmarks NAME | all | list [--seeds N] [--reuse]``.
+"""Measure a row, or all of them: ``python -m benchmarks NAME | all | list [--seeds N] [--reuse] [--record]``.
 
 A row prints one JSON line. Exit status: 0 if every threshold holds, 1 if one is missed, 2 for a wrong command, 3 if something that a row needs
-is missing here. ``all`` also writes RESULTS.md.
+is missing here. ``all`` also writes RESULTS.md; ``--record`` puts a single row there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks import SEEDS
 from benchmarks.contest import NotBuilt
 from benchmarks.datasets import MissingData
 from benchmarks.environments import Unavailable
-from benchmarks.report import machine, results
+from benchmarks.report import machine, results, with_row
 from benchmarks.result import Incomplete, Options, Row, as_json, line_of, missing_line
 from benchmarks.rows import ROWS
 
@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None, *, rows: Mapping[str, Row] = RO
             results(lines, command=f"python -m benchmarks all{said}", today=datetime.now(UTC).date(), machine=machine(), options=said),
             encoding="utf-8",
         )
+    elif options.record:
+        page.write_text(with_row(page.read_text(encoding="utf-8"), lines[0], today=datetime.now(UTC).date(), options=_said(how)), encoding="utf-8")
     return _status(lines)
 
 
@@ -51,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="a row, all or list")
     parser.add_argument("--seeds", type=_seeds, default=len(SEEDS), metavar="N", help="at most so many seeds (and repetitions), for a quick look")
+    parser.add_argument("--record", action="store_true", help="put the row into RESULTS.md; the others stay as they are")
     parser.add_argument("--reuse", action="store_true", help="take kept answers of peers, where the job and the peer are the same")
     return parser
 

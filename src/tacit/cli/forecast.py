@@ -50,7 +50,8 @@ def count(file: str, **options: Any) -> None:
 
     policy, output = policy_for(options), options["output"]
     spec = _spec(policy, options)
-    with opened(file, policy, options["when"] if policy.unit.window else None, options["data_format"]) as records:
+    time = options["when"] if policy.unit.window else None
+    with opened(file, policy, time=time, data_format=options["data_format"]) as records:
         records.require(spec.question(None).columns)
         curator, ledger = curator_of(records, policy)
         counts = count_over_time(spec, curator)

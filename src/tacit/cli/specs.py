@@ -36,7 +36,7 @@ def policy_for(options: dict[str, Any]) -> Policy:
 
 
 @contextmanager
-def opened(file: str, policy: Policy, time: str | None, data_format: str | None) -> Iterator[Records]:
+def opened(file: str, policy: Policy, *, time: str | None, data_format: str | None) -> Iterator[Records]:
     """The records of a file, grouped as the policy says."""
     from tacit.guard import Records
 

@@ -43,7 +43,7 @@ def fit(file: str, **options: Any) -> None:
 
     policy = policy_for(options)
     shape = SynthesisShape(options["bins"], min(8, options["bins"]), options["about"], tuple(options["whole"]))
-    with opened(file, policy, options["when"], options["data_format"]) as records:
+    with opened(file, policy, time=options["when"], data_format=options["data_format"]) as records:
         spec = learn_spec(records, policy, target=EVERY_COLUMN, options=options, purpose="make up records")
         curator, ledger = curator_of(records, policy)
         model = fit_synthetic(spec, curator, shape)

@@ -38,7 +38,7 @@ def train(file: str, **options: Any) -> None:
     if options["anomaly"] and options["learner"] != "trees":
         raise UsageError("Expected --learner trees with --anomaly: networks learn from labels here.")
     policy = policy_for(options)
-    with opened(file, policy, options["when"], options["data_format"]) as records:
+    with opened(file, policy, time=options["when"], data_format=options["data_format"]) as records:
         records.require([name for name in (options["target"],) if name])
         target = UNLABELLED if options["anomaly"] else TargetSpec(options["target"], positive=options["positive"])
         what = "of unusual records" if options["anomaly"] else f"of {options['target']}"

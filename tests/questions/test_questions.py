@@ -35,6 +35,7 @@ from tacit.questions import (
     Question,
     Select,
     SessionCache,
+    SpreadCounts,
     Target,
     TimeCounts,
     UnitCount,
@@ -94,6 +95,7 @@ def questions(clip: int | None) -> list[Question]:
         Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 2, TARGET, clip), *unlabelled(clip),
         TimeCounts("amount", -4, 100, 4, None, (), clip), TimeCounts("amount", 0, 200, 3, "kind", ("b", "a"), clip),
         UnitLengths(TimeCounts("amount", -4, 100, 4)), Marginals(cells(None).frame.binning, ((0,), (0, 1)), clip),
+        SpreadCounts(DOMAIN, np.full((2, 5), 1 << 19, np.int32), np.array([100, 4_000], np.int32), clip),
     ]
 
 
@@ -238,6 +240,7 @@ def test_the_list_of_kinds_is_what_the_documentation_says() -> None:
     assert KINDS == (
         "cell_counts@1", "cells@1", "count@1", "histogram@1", "keys@1", "linear@1", "margin_counts@1",
         "marginals@1", "moments@1", "profile@1", "select@1",
+        "spread_counts@1",
         "timecounts@1", "unit_lengths@1",
     )
 

@@ -28,6 +28,7 @@ from tacit.questions import (
     Partition,
     Profile,
     SessionCache,
+    SpreadCounts,
     Target,
     TimeCounts,
     UnitCount,
@@ -93,6 +94,7 @@ def questions(clip: int | None, seed: int) -> list[object]:
     found += [CellCounts(bins, parts, clip), MarginCounts(bins, updates, np.array([-30_000, 0, 30_000], np.int32), clip)]
     times = TimeCounts("amount", -(10**6), 10**5, 30, "kind", ("a", "b"), clip)
     found += [times, TimeCounts("z", 0, 1, 1, None, (), clip), UnitLengths(times)]
+    found.append(SpreadCounts(DOMAIN, rng.integers(-(1 << 24), 1 << 24, (4, width)).astype(np.int32), np.array([10, 5_000, 1 << 29], np.int32), clip))
     found += [Marginals(bins, ((0,), (0, 2), (1, 2), (0, 1, 2)), clip), Marginals(bins, ((1,),), clip)]
     return [*found, CountByKey("kind", ("a", "b", "c"), 2, 3), CountByKey("kind", ("a", "b", "c"), 1, 1, "salt")]
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path())
 @click.option("--target", help="The column to predict.")
 @click.option("--anomaly", is_flag=True, help="Learn without labels which records are unusual; instead of --target.")
-@click.option("--learner", type=click.Choice(["trees", "network"]), default="trees", show_default=True, help="A network needs tacit[torch].")
+@click.option(
+    "--learner", type=click.Choice(["trees", "network", "components"]), default="trees", show_default=True,
+    help="A network needs tacit[torch]; components of variance find anomalies.",
+)
 @click.option("--positive", help="The value to detect.")
 @POLICY
 @click.option("--budget", required=True, type=float, help="Epsilon that the model may cost.")
@@ -30,13 +33,13 @@ if TYPE_CHECKING:
 def train(file: str, **options: Any) -> None:
     """Train a model on FILE within a policy, charged to its ledger, and write it signed."""
     from tacit.cli.specs import curator_of, learn_spec, opened, policy_for
-    from tacit.learn import UNLABELLED, TargetSpec, fit_anomaly, fit_boosted, fit_network
+    from tacit.learn import UNLABELLED, TargetSpec, fit_anomaly, fit_boosted, fit_network, fit_subspace
     from tacit.models import save
 
     if bool(options["target"]) == options["anomaly"] or (options["anomaly"] and options["positive"]):
         raise UsageError("Expected --target COLUMN to learn from labels, or --anomaly to learn without; not both, and --positive only with --target.")
-    if options["anomaly"] and options["learner"] != "trees":
-        raise UsageError("Expected --learner trees with --anomaly: networks learn from labels here.")
+    if options["learner"] == ("network" if options["anomaly"] else "components"):
+        raise UsageError("Expected --learner trees or components with --anomaly, trees or network with --target.")
     policy = policy_for(options)
     with opened(file, policy, time=options["when"], data_format=options["data_format"]) as records:
         records.require([name for name in (options["target"],) if name])
@@ -47,6 +50,7 @@ def train(file: str, **options: Any) -> None:
         if options["learner"] == "network":
             model: Model = fit_network(spec, curator)[0]
         else:
-            model = fit_anomaly(spec, curator) if options["anomaly"] else fit_boosted(spec, curator)
+            learn = fit_subspace if options["learner"] == "components" else fit_anomaly if options["anomaly"] else fit_boosted
+            model = learn(spec, curator)
     save(model, options["output"], ledger.signing_key)
     click.echo(f"{options['output']}: {model.guarantee}; ledger entry {model.provenance.charge}, head {ledger.head[:16]}")

@@ -25,6 +25,7 @@ from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import fit_linear
 from tacit.learn.seasonal import Forecast, History, forecast
 from tacit.learn.sequence import SequenceShape, fit_sequence
+from tacit.learn.subspace import fit_subspace
 from tacit.learn.synthesis import EVERY_COLUMN, SynthesisShape, fit_synthetic
 from tacit.learn.synthesizer import Synthesizer
 from tacit.learn.text_classifier import SequenceClassifier
@@ -35,6 +36,6 @@ __all__ = [
     "BoostedTreesClassifier", "BoostedTreesRegressor", "BoostingShape", "CountForecaster", "CountSpec", "DetectionClassifier", "Forecast",
     "FullBatchShape", "History", "LearnSpec", "LinearClassifier", "LinearRegressor", "NetworkClassifier", "NetworkRegressor",
     "NetworkShape", "SequenceClassifier", "SequenceShape", "SynthesisShape", "Synthesizer", "TargetSpec", "converse", "count_over_time",
-    "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear", "fit_network", "fit_sequence", "fit_synthetic", "forecast",
-    "sample_records",
+    "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear", "fit_network", "fit_sequence", "fit_subspace", "fit_synthetic",
+    "forecast", "sample_records",
 ]

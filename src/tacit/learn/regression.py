@@ -162,7 +162,7 @@ def fit_linear(spec: LearnSpec, aggregator: Aggregator, *, iterations: int = ITE
     """
     outputs = most_outputs(spec)
     numbers = spec.target.task == "predict"
-    width = _width(spec)
+    width = design_width(spec)
     parts = 1 + len(spec.features)
     before = preparation(undeclared=len(spec.asked), binned=0)
     if numbers:
@@ -212,7 +212,7 @@ Learn = Callable[..., Steps[NDArray[np.float64]]]
 def _run_linear(spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay], learn: Learn) -> LinearModel:
     def whole(preparation_: Preparation) -> Steps[tuple[Target, Domain, NDArray[np.float64]]]:
         found, target = yield from preparation_.domain()
-        domain = _trimmed(found, spec)
+        domain = trimmed(found, spec)
         weights = yield from learn(target, domain, preparation_.size, plan=preparation_.plan, first=preparation_.next_step)
         return target, domain, weights
 
@@ -221,17 +221,17 @@ def _run_linear(spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay], 
     return LinearModel(target, loss, domain, weights, conversation.guarantee, provenance_of(plan, conversation, aggregator))
 
 
-def _width(spec: LearnSpec) -> int:
+def design_width(spec: LearnSpec) -> int:
     """The most columns the design may have: what is declared, and what undeclared features can turn out to be."""
     declared = () if spec.domain is None else tuple(column for column in spec.domain.columns if column[0] in spec.features)
     most = len(spec.undeclared) * (MOST_VALUES + 1)
     return len(design_names(Domain(declared))) + min(most, max(_MOST_FOUND, len(spec.undeclared)))
 
 
-def _trimmed(domain: Domain, spec: LearnSpec) -> Domain:
+def trimmed(domain: Domain, spec: LearnSpec) -> Domain:
     """The domain as it was planned for: undeclared features keep their most common values, as many of each as fit."""
     for kept in range(MOST_VALUES, 0, -1):
-        if len(design_names(domain)) <= _width(spec):
+        if len(design_names(domain)) <= design_width(spec):
             return domain
         domain = Domain(tuple(
             (name, Category(kind.values[: kept - 1]) if name in spec.undeclared and isinstance(kind, Category) else kind)

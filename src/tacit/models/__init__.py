@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tacit.models.additive import AdditiveModel
-from tacit.models.anomaly import AnomalyModel
+from tacit.models.anomaly import AnomalyModel, SubspaceModel
 from tacit.models.artefact import Model, load, load_any, load_counts, load_synthetic, save, verify_against
 from tacit.models.base import Artefact, Predictor, Provenance
 from tacit.models.counts import CountSeries
@@ -16,5 +16,6 @@ from tacit.models.synthetic import SyntheticModel
 
 __all__ = [
     "AdditiveModel", "AnomalyModel", "Artefact", "CountSeries", "Explanation", "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance",
-    "SequenceModel", "Shape", "SyntheticModel", "Tokens", "load", "load_any", "load_counts", "load_synthetic", "save", "to_onnx", "verify_against",
+    "SequenceModel", "Shape", "SubspaceModel", "SyntheticModel", "Tokens", "load", "load_any", "load_counts", "load_synthetic", "save", "to_onnx",
+    "verify_against",
 ]

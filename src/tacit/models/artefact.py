@@ -15,7 +15,7 @@ from tacit.crypto import SigningKey, VerifyKey, canonical_bytes, from_canonical
 from tacit.errors import DataError, TacitError, UsageError, VerificationError
 from tacit.guarantee import Guarantee
 from tacit.models.additive import AdditiveModel
-from tacit.models.anomaly import AnomalyModel
+from tacit.models.anomaly import AnomalyModel, SubspaceModel
 from tacit.models.base import FORMAT, Artefact, Provenance, array_digest, little_endian
 from tacit.models.counts import CountSeries
 from tacit.models.linear import LinearModel
@@ -25,10 +25,10 @@ from tacit.models.synthetic import SyntheticModel
 from tacit.replacing import replacing
 
 CONTEXT = "tacit.model@1"
-Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel | SequenceModel
+Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel | SequenceModel | SubspaceModel
 Anything: TypeAlias = Model | CountSeries | SyntheticModel
 _KINDS: dict[str, type[Anything]] = {
-    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel, SequenceModel, CountSeries, SyntheticModel)
+    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel, SequenceModel, SubspaceModel, CountSeries, SyntheticModel)
 }
 _TYPES = {"u1": "U8", "i4": "I32", "f8": "F64"}
 _FIELDS = {"tacit", "signature", "public_key"}

@@ -14,12 +14,13 @@ from tacit.questions.linear import LinearGradient, Moments
 from tacit.questions.marginals import Marginals
 from tacit.questions.occupancy import CellCounts, MarginCounts
 from tacit.questions.select import Select
+from tacit.questions.spread import SpreadCounts
 from tacit.questions.structure import Binning, Partition
 from tacit.questions.timecounts import TimeCounts, UnitLengths
 
 _CLASSES = (
     UnitCount, Profile, Histogram, CountByKey, CellSums, CellCounts, MarginCounts, LinearGradient, Moments, Select, TimeCounts, UnitLengths,
-    Marginals,
+    Marginals, SpreadCounts,
 )
 _KINDS: dict[str, Callable[[dict[str, Any]], Question | Select]] = {kind.kind: kind.from_dict for kind in _CLASSES}
 
@@ -48,7 +49,7 @@ def parse(data: dict[str, Any]) -> Question | Select:
 
 
 __all__ = [
-    "GRID", "KINDS", "Batch", "Binning", "Bounds", "CellCounts", "CellSums", "CountByKey", "Frame", "Histogram", "LinearGradient",
-    "MarginCounts", "Marginals", "Moments", "Partition", "Profile", "Question", "RecordSource", "Select", "SessionCache", "Target", "TimeCounts",
+    "GRID", "KINDS", "Batch", "Binning", "Bounds", "CellCounts", "CellSums", "CountByKey", "Frame", "Histogram", "LinearGradient", "MarginCounts",
+    "Marginals", "Moments", "Partition", "Profile", "Question", "RecordSource", "Select", "SessionCache", "SpreadCounts", "Target", "TimeCounts",
     "UnitCount", "UnitLengths", "Update", "is_known", "parse", "restore",
 ]

@@ -33,8 +33,7 @@ def bare_step(
 
     def step(x: Any, y: Any) -> None:
         total = sum_of(x, y)
-        own.copy_(total + torch.randn_like(total) if secure is None else secure(total))
-        own.div_(expected_batch)
+        torch.mul(total + torch.randn_like(total) if secure is None else secure(total), 1 / expected_batch, out=own)
         optimiser.step()
 
     return step

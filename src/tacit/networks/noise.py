@@ -28,6 +28,7 @@ from tacit.randomness import SecureRandom
 BAND = 2.0**-10
 """How near to a border, in cells, float32 decides nothing."""
 _FINE_BAND = 2.0**-36
+_NEAR = 2.0**10  # sums of so many cells meet the noise in one float32 addition: an error of 2^-14
 _BITS = 31
 _LEAST = 1 << 16  # below, the first bits say too little about a logarithm
 _SPAN = np.uint32((1 << 31) - (1 << 13) - _LEAST)  # above: the radius is so small that its logarithm has lost its digits
@@ -98,13 +99,13 @@ def drawn(size: int, sigma: float, source: SecureRandom) -> Drawn:
 def rounded(total: Tensor, noise: Drawn, source: SecureRandom) -> Tensor:
     """`noised` with noise that is drawn already; uses the noise up: it must not be used again."""
     cell, flat = cell_of(noise.sigma), total.detach().to("cpu").reshape(-1)
-    if not bool(torch.isfinite(flat.sum())):
+    largest = max(abs(float(end)) for end in torch.aminmax(flat))  # not a number where one of them is none
+    if not math.isfinite(largest):
         raise UsageError("Expected a finite sum; got one that is not. Clip what is summed.")
-    size, half, out = flat.numel(), noise.words.numel() // 2, torch.mul(flat, 1 / cell)
-    whole = out.round()
-    value = noise.value[:size].add_(out.sub_(whole))  # exact: the cell is a power of two
-    torch.round(value, out=out) if out.dtype == torch.float32 else out.copy_(value.round())
-    far = np.abs(value.sub_(out).numpy()) > 0.5 - BAND
+    size, half, value = flat.numel(), noise.words.numel() // 2, noise.value[: flat.numel()]
+    near = flat.dtype == torch.float32 and largest <= cell * _NEAR
+    out = torch.round(value.add_(flat, alpha=1 / cell)) if near else _far_rounded(flat, value, cell)
+    far = np.abs(value.sub_(out if near else value.round()).numpy()) > 0.5 - BAND
     far[noise.beyond] = True
     where = np.flatnonzero(far)
     if len(where):
@@ -112,8 +113,18 @@ def rounded(total: Tensor, noise: Drawn, source: SecureRandom) -> Tensor:
         steps = flat[places].double().numpy() / cell
         low, high = (bits[half * i + where % half].astype(np.int64) for i in range(2))
         first = _FirstBits(where % half, low & 0x7FFFFFFF, high, where >= half)
-        out[places] = torch.from_numpy(_resolve(first, steps - np.rint(steps), ratio=noise.sigma / cell, source=source)).to(out.dtype)
-    return out.add_(whole).mul_(cell).to(total.device).view(total.shape)
+        whole = np.rint(steps)
+        exact = _resolve(first, steps - whole, ratio=noise.sigma / cell, source=source) + whole
+        out[places] = torch.from_numpy(exact).to(out.dtype)
+    return out[:size].mul_(cell).to(total.device).view(total.shape)
+
+
+def _far_rounded(flat: Tensor, value: Tensor, cell: float) -> Tensor:
+    """The rounded sum in cells, by whole cells and what is left of them, which alone meets the noise; ``value`` then holds noise and rest."""
+    steps = torch.mul(flat, 1 / cell)  # exact: the cell is a power of two
+    whole = steps.round()
+    value.add_(steps.sub_(whole))
+    return whole.add_(value.round())
 
 
 class Ahead:

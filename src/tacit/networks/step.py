@@ -256,11 +256,10 @@ class PrivateStep:
         total, clip = self._total(self.drawer.draw(self.done)), self.engine.clip
         self.done += 1
         if self.plan.adaptive is None:
-            self.engine.flat.gradient.copy_(self._release(total))
+            torch.mul(self._release(total), 1 / self.plan.expected_batch, out=self.engine.flat.gradient)
         else:
-            self.engine.flat.gradient.copy_(self._release(total.double() / clip)).mul_(clip)
+            self.engine.flat.gradient.copy_(self._release(total.double() / clip)).mul_(clip).div_(self.plan.expected_batch)
             self.engine.clip = self._next_clip(self.plan.adaptive, clip)
-        self.engine.flat.gradient.div_(self.plan.expected_batch)
         self.optimiser.step()
         if self._checkpoints is not None and self.left == 0:
             self._checkpoints.finish()

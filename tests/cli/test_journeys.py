@@ -207,6 +207,7 @@ def test_counts_are_released_forecast_and_held_against_what_comes(tacit: Tacit, 
     (("forecast", "count", "events.parquet", "--time", "when", "--budget", 1, "--from", "1970-01-01", "--to", "1970-02-01"), "«when»"),
     (("forecast", "count", "events.parquet", "--time", "at", "--budget", 1, "--like", "counts.tacit", "--bin", "1h"), "--like alone"),
     (("forecast", "ahead", "counts.tacit", "--coverage", 2), "coverage"),
+    (("forecast", "count", "events.parquet", "--time", "at", "--budget", 1, "--from", "2020-01-01", "--to", "2999-01-01"), "in the past"),
 ])  # fmt: skip
 def test_a_forecast_that_cannot_be_made_says_why(arguments: tuple[object, ...], message: str, tacit: Tacit, place: Path) -> None:
     write(place / "events.parquet", pa.table({"at": np.arange(0, 30 * 86_400, 600).astype("datetime64[s]")}))
@@ -242,3 +243,23 @@ def test_made_up_records_for_an_outsider(tacit: Tacit, place: Path) -> None:
     assert result["pairs"] < 0.2
     assert tacit("model", "verify", "synthetic.tacit", "--ledger", "tacit-ledger.db").code == 0
     assert "4 columns in 2 tables" in tacit("model", "show", "synthetic.tacit").out
+
+
+def test_counts_stay_within_the_window_that_pays(tacit: Tacit, place: Path) -> None:
+    """Records outside it are not seen: their zeros would look like quiet days."""
+    today = np.datetime64("today", "D")
+    start = today.astype("datetime64[M]").astype("datetime64[D]")
+    if today == start:
+        start = (start - 1).astype("datetime64[M]").astype("datetime64[D]")
+    rng = np.random.default_rng(0)
+    at = start.astype("datetime64[s]") + rng.integers(0, 86_400, 4_000)
+    write(place / "events.parquet", pa.table({"at": at, "user": [f"u{i % 400}" for i in range(4_000)]}))
+    path = policy(place, epsilon=3.0, column="user")
+    renewing = path.read_text().replace('column = "user"', 'column = "user"\nwindow = "day"')
+    path.write_text(renewing.replace("delta = 1e-5", 'delta = 1e-5\nwindow = "month"'))
+    counting = ("forecast", "count", "events.parquet", "--time", "at", "--budget", 1, "--bin", "1d")
+    assert "within the budget's window" in tacit(*counting, "--from", "2020-01-01").err
+    if np.datetime64("today", "D") != np.datetime64("today", "M").astype("datetime64[D]"):
+        made = tacit(*counting)
+        assert made.code == 0, made.err
+        assert "1 series" in made.out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,12 +125,24 @@ def _spec(policy: Policy, options: dict[str, Any]) -> CountSpec:
     begin = moment(options["begin"]) if options["begin"] else like.end if like else moment(str(first))
     midnight = moment(now.strftime("%Y-%m-%d"))
     end = moment(options["end"]) if options["end"] else midnight if last is None else min(moment(str(last)), midnight)
+    _require_seen(begin, end, window=(first, last), now=int(now.timestamp()))
     width = like.width if like else span(options["width"] or "1h")
     by, values = (like.by or None, like.names if like.by else ()) if like else (options["by"], tuple(options["values"]))
     return CountSpec(
         options["when"], begin, width, bins_between(begin, end, width), Budget(options["budget"], policy.budget.delta), by, values,
         like.longest if like else options["longest"], purpose="count records over time" + (f" by {by}" if by else ""), run=options["run"],
     )
+
+
+def _require_seen(begin: int, end: int, *, window: tuple[date | None, date | None], now: int) -> None:
+    """Raise `UsageError` for a calendar that reaches where no record can be seen: its counts would be zero, and mean nothing."""
+    from tacit.learn.counting import moment
+
+    first, last = (None if day is None else moment(str(day)) for day in window)
+    if (first is not None and begin < first) or (last is not None and end > last):
+        raise UsageError(f"Expected --from and --to within the budget's window, {window[0]} to {window[1]}: records outside it are not seen.")
+    if end > now:
+        raise UsageError("Expected --to in the past: what has not happened yet would be counted as zero.")
 
 
 def _like(options: dict[str, Any]) -> CountSeries | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "finance" / "fraud.py"
+from .conftest import example
+
 DATA = Path(os.environ.get("TACIT_DATA", "")) / "fraud_handbook_sim" / "fdh_transformed_2018-07-25_2018-08-14.parquet"
 
 
 @pytest.fixture(scope="module")
 def fraud() -> Any:
-    import sys
-
-    spec = importlib.util.spec_from_file_location("fraud_example", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fraud_example"] = module
-    spec.loader.exec_module(module)
-    return module
+    return example("finance/fraud.py")
 
 
 def transactions(customers: int = 400, days: int = 21) -> pl.DataFrame:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "soc" / "urls.py"
+from .conftest import example
 
 
 @pytest.fixture(scope="module")
 def urls() -> Any:
-    spec = importlib.util.spec_from_file_location("urls_example", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["urls_example"] = module
-    spec.loader.exec_module(module)
-    return module
+    return example("soc/urls.py")
 
 
 def lists(folder: Path, count: int) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Gaussian noise for float sums that is exact after rounding: what leaves is round((S + N) / g), with N a real number.
 
 The fast path computes each sample in float32 from the first bits of two uniform numbers. Where the computed value lies so near to the border of
-two cells that its error could matter (once in about 500 samples), more bits of the same two uniforms are drawn and the value is computed
+two cells that its error could matter (once in about 1,000 samples), more bits of the same two uniforms are drawn and the value is computed
 again, at last to 256 bits. So the answer is the rounded value of the exact sum of S and a Gaussian, up to the seed's own quality, and no
 floating-point artefact of the noise is released (Mironov 2012). Rounding is post-processing: nothing is added to the sensitivity.
 docs/decisions/0006-networks.md has the bounds.
@@ -25,7 +25,7 @@ from torch import Tensor
 from tacit.errors import UsageError
 from tacit.randomness import SecureRandom
 
-BAND = 2.0**-10
+BAND = 2.0**-11
 """How near to a border, in cells, float32 decides nothing."""
 _FINE_BAND = 2.0**-36
 _NEAR = 2.0**10  # sums of so many cells meet the noise in one float32 addition: an error of 2^-14

@@ -32,7 +32,7 @@ _NEAR = 2.0**10  # sums of so many cells meet the noise in one float32 addition:
 _BITS = 31
 _LEAST = 1 << 16  # below, the first bits say too little about a logarithm
 _SPAN = np.uint32((1 << 31) - (1 << 13) - _LEAST)  # above: the radius is so small that its logarithm has lost its digits
-CHUNK = 1 << 16
+CHUNK = 1 << 14
 _EXACT_BITS = 256
 
 
@@ -105,7 +105,7 @@ def rounded(total: Tensor, noise: Drawn, source: SecureRandom) -> Tensor:
     size, half, value = flat.numel(), noise.words.numel() // 2, noise.value[: flat.numel()]
     near = flat.dtype == torch.float32 and largest <= cell * _NEAR
     out = torch.round(value.add_(flat, alpha=1 / cell)) if near else _far_rounded(flat, value, cell)
-    far = np.abs(value.sub_(out if near else value.round()).numpy()) > 0.5 - BAND
+    far = value.sub_(out if near else value.round()).abs_().numpy() > 0.5 - BAND
     far[noise.beyond] = True
     where = np.flatnonzero(far)
     if len(where):
@@ -147,9 +147,9 @@ class Ahead:
         """`noised`, and the next noise is begun."""
         if self._pool is None or self._next is None or os.getpid() != self._home or total.numel() != self._size:
             return noised(total, self._sigma, self._source)  # a forked child has no thread, and must not reuse its parent's noise
-        noise = self._next.result()
-        self._next = self._pool.submit(drawn, self._size, self._sigma, self._source)
-        return rounded(total, noise, self._source)
+        out = rounded(total, self._next.result(), self._source)
+        self._next = self._pool.submit(drawn, self._size, self._sigma, self._source)  # not before: its memory is that of the noise just used up
+        return out
 
 
 def _beyond(words: NDArray[np.int32], size: int) -> NDArray[np.int64]:

@@ -46,18 +46,24 @@ def weighted(rows: Tensor, c: Tensor, out: Tensor) -> None:
     out.view(-1).copy_(total)
 
 
-def products(left: Tensor, right: Tensor, out: Tensor, *, chunk: int) -> None:
-    """Put leftᵀ · right into ``out``, ``chunk`` rows at a time.
+def products(left: Tensor, right: Tensor, out: Tensor, *, chunk: int, factor: Tensor) -> None:
+    """Put leftᵀ · diag(factor) · right into ``out``, ``chunk`` rows at a time.
 
     Args:
         left: ``[n, p]``.
         right: ``[n, d]``.
         out: ``[p, d]``.
         chunk: rows per matrix product.
+        factor: ``[n, 1]``, multiplied into the narrower side a chunk at a time, so that no scaled copy of it all is kept.
     """
-    torch.mm(left[:chunk].t(), right[:chunk], out=out)
-    for start in range(chunk, left.shape[0], chunk):
-        out.addmm_(left[start : start + chunk].t(), right[start : start + chunk])
+    narrow = left.shape[1] <= right.shape[1]
+    for start in range(0, left.shape[0], chunk):
+        a, b, own = (part[start : start + chunk] for part in (left, right, factor))
+        a, b = (a * own, b) if narrow else (a, b * own)
+        if start:
+            out.addmm_(a.t(), b)
+        else:
+            torch.mm(a.t(), b, out=out)
 
 
 def dot(left: Tensor, right: Tensor) -> Tensor:

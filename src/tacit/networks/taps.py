@@ -146,12 +146,10 @@ class LinearTap(_WeightAndBias):
         if self._kept is not None:
             weighted(self._kept, c, self.weight.view)
             return
-        a, g, factor = self.a, self.g, c.view(-1, *[1] * (self.g.dim() - 1))
-        if g.shape[-1] <= a.shape[-1]:
-            g = g * factor
-        else:
-            a = a * factor
-        products(g.reshape(-1, g.shape[-1]), a.reshape(-1, a.shape[-1]), self.weight.view, chunk=CHUNK if g.dim() == 2 else LONG_CHUNK)
+        a, g = self.a, self.g
+        factor = c.view(-1, *[1] * (g.dim() - 1)).expand(*g.shape[:-1], 1).reshape(-1, 1)
+        chunk = CHUNK if g.dim() == 2 else LONG_CHUNK
+        products(g.reshape(-1, g.shape[-1]), a.reshape(-1, a.shape[-1]), self.weight.view, chunk=chunk, factor=factor)
 
     def each(self) -> tuple[Tensor, ...]:
         """See `Tap`."""

@@ -263,3 +263,13 @@ def test_counts_stay_within_the_window_that_pays(tacit: Tacit, place: Path) -> N
         made = tacit(*counting)
         assert made.code == 0, made.err
         assert "1 series" in made.out
+
+
+def test_the_doctor_knows_every_extra(tacit: Tacit) -> None:
+    import tomllib
+
+    from tacit.cli.doctor import EXTRAS
+
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+    assert {extra for _, extra in EXTRAS} == set(project["optional-dependencies"]) - {"all"}
+    assert all(f"  {extra}" in tacit("doctor").out for _, extra in EXTRAS)

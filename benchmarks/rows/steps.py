@@ -1,4 +1,4 @@
-"""What privacy costs a training step: time and memory over a plain step of the same network, beside Opacus and `vmap(grad)`.
+"""What privacy costs a training step: time and memory over a plain step of the same network, beside Opacus, jax-privacy and `vmap(grad)`.
 
 The contestants' processes live side by side and take turns, a few steps each, so that whatever else the machine does disturbs all of them.
 Memory that was used once is kept by every process (which favours those that use much).
@@ -19,11 +19,12 @@ from typing import Any
 
 from benchmarks import ROOT
 from benchmarks.contest import SINGLE_THREAD
-from benchmarks.environments import OPACUS, Environment, Unavailable
+from benchmarks.environments import JAX_PRIVACY, OPACUS, Environment, Unavailable
 from benchmarks.result import Check, Incomplete, Measured, Options, Row
 
 OURS = ("plain", "tacit", "tacit_compiled", "vmap")
 THEIRS = ("opacus", "opacus_ghost", "opacus_ew")
+JAX = ("jax_privacy", "jax_privacy_micro")
 KEEP = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 LIMITS = {"mlp": (1.20, 1.06), "cnn": (1.50, 1.10), "transformer": (1.30, 1.26)}
 AIMS = {"mlp": 1.10, "cnn": 1.25, "transformer": 1.25}
@@ -73,12 +74,14 @@ def contest(model: str, threads: int, *, rounds: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {}
     errors: dict[str, str] = {}
     with process("benchmarks.workers.steps", [model, str(threads)], None) as ours, \
-            process("benchmarks.peers.opacus_steps", [model, str(threads)], OPACUS) as theirs:  # fmt: skip
+            process("benchmarks.peers.opacus_steps", [model, str(threads)], OPACUS) as theirs, \
+            process("benchmarks.peers.jax_steps", [model, str(threads)], JAX_PRIVACY) as jax:  # fmt: skip
         for round_ in range(rounds + 1):
-            for name in (*OURS, *THEIRS):
+            for name in (*OURS, *THEIRS, *JAX):
                 if name in errors:
                     continue
-                answer = (ours if name in OURS else theirs).ask(name, STEPS[model] if round_ else 1)
+                asked = ours if name in OURS else theirs if name in THEIRS else jax
+                answer = asked.ask(name, STEPS[model] if round_ and name not in JAX else 1)
                 if "error" in answer:
                     errors[name] = answer["error"]
                 elif round_:
@@ -99,9 +102,9 @@ def steps(model: str, options: Options) -> Measured:
     checks = [Check("private over plain step, eager, one thread", ratio["tacit"], eager, at_least=False)]
     checks.append(Check("private over plain step, compiled, one thread", ratio.get("tacit_compiled", float("nan")), compiled, at_least=False))
     checks.append(Check("aim, eager", ratio["tacit"], AIMS[model], at_least=False, decides=False))
-    best = min((ratio[name], name) for name in THEIRS if name in ratio)
+    best = min((ratio[name], name) for name in (*THEIRS, *JAX) if name in ratio)
     details = {"one_thread": one, "two_threads": two, "noise": "ours from AES-CTR, exact after rounding; the others' from torch.randn"}
-    return Measured(ratio["tacit"], "private over plain step", f"Opacus at its best ({best[1]})", best[0], tuple(checks), details)
+    return Measured(ratio["tacit"], "private over plain step", f"the best peer ({best[1]})", best[0], tuple(checks), details)
 
 
 def memory(options: Options) -> Measured:

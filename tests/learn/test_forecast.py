@@ -91,6 +91,15 @@ def test_the_clip_follows_the_lengths(longest: int, clip: float) -> None:
     assert clip_among(counts + noise, size=10_000, sigma=30.0) == pytest.approx(clip)
 
 
+def test_noise_far_out_does_not_decide_about_the_clip() -> None:
+    """A thousand histograms: most units up to length 8, one very long; hardly ever is the clip another."""
+    counts = np.zeros(UnitLengths.size)
+    counts[[2, 4, 6, 20]] = 1_000, 2_000, 999, 1
+    rng = np.random.default_rng(0)
+    found = [clip_among(counts + rng.normal(0, 27, UnitLengths.size), size=4_000, sigma=27.0) for _ in range(1_000)]
+    assert np.mean(np.array(found) == 8.0) > 0.99
+
+
 def test_several_sites_count_together() -> None:
     guards = []
     for site in range(3):

@@ -24,6 +24,7 @@ LENGTHS_SHARE = 0.02
 SHORTER = 0.98
 """Share of the units whose counts the clip leaves as they are."""
 
+_SEEN = 3.0
 _SPANS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -120,11 +121,10 @@ def clip_among(counts: NDArray[np.float64], *, size: int, sigma: float) -> float
     >>> round(clip_among(counts, size=1_000, sigma=0.1), 3)
     22.627
     """
-    longer = np.cumsum(counts[::-1])[::-1][1:]
-    doubt = 2 * sigma * np.sqrt(np.arange(len(longer), 0, -1))
-    too_many = np.flatnonzero(longer > (1 - SHORTER) * size + doubt)
-    place = int(too_many[-1]) + 1 if len(too_many) else 0
-    return float(UnitLengths.edges()[min(place, len(longer) - 1)])
+    visible = np.where(counts > _SEEN * sigma, counts, 0.0)  # or the noise of many empty counts far out would add up and decide
+    longer = np.cumsum(visible[::-1])[::-1][1:]
+    few = np.flatnonzero(longer <= (1 - SHORTER) * size + _SEEN * sigma)
+    return float(UnitLengths.edges()[int(few[0]) if len(few) else len(longer) - 1])
 
 
 def span(text: str) -> int:

@@ -62,7 +62,7 @@ def flights(path: str) -> Calendar:
     return Calendar("flights", records, "2013-01-01", "2014-01-01", ("EWR", "JFK", "LGA"), (8, 16, 24, 32, 40, 48), 8)
 
 
-def counted(calendar: Calendar, seed: int) -> tuple[CountSeries, NDArray[np.float64]]:
+def counted(calendar: Calendar) -> tuple[CountSeries, NDArray[np.float64]]:
     """Released and exact counts ``[bins, series]``."""
     found = CountForecaster(
         Budget(1.0, DELTA), time="at", begin=calendar.begin, end=calendar.end, column="series", keys=calendar.keys,
@@ -76,7 +76,7 @@ def counted(calendar: Calendar, seed: int) -> tuple[CountSeries, NDArray[np.floa
 
 
 def weeks(calendar: Calendar, seed: int) -> Iterator[dict[str, Any]]:
-    released, exact = counted(calendar, seed)
+    released, exact = counted(calendar)
     for week in calendar.weeks:
         past, ahead = slice(max(0, week - calendar.history) * WEEK, week * WEEK), slice(week * WEEK, (week + 1) * WEEK)
         history = dataclasses.replace(released, begin=released.begin + past.start * 3600, counts=np.ascontiguousarray(released.counts[past]))

@@ -18,6 +18,7 @@ from tacit.attacks.membership import AttackResult, evaluate
 from tacit.domain import Category, Domain
 from tacit.errors import UsageError
 from tacit.guarantee import Guarantee
+from tacit.models.base import as_columns
 from tacit.questions.encoding import encode
 
 MOST_ROWS = 20_000
@@ -69,9 +70,8 @@ def _some(points: NDArray[np.float64], most: int, rng: np.random.Generator) -> N
 
 def _points(table: Mapping[str, Any] | pa.Table, domain: Domain) -> NDArray[np.float64]:
     """Records as points whose city-block distance counts columns: places on the public grid of numbers, one corner for each text."""
-    columns = []
+    found, columns = as_columns(table, domain)[0], []
     for name, kind in domain.columns:
-        values = table[name]
-        codes = encode(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else pa.array(values, from_pandas=True), kind)
+        codes = encode(found[name], kind)
         columns.append(np.eye(kind.code_count)[codes] / 2 if isinstance(kind, Category) else codes[:, None] / kind.code_count)
     return np.concatenate(columns, axis=1)

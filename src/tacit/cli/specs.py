@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 POLICY = click.option("--policy", default="tacit.toml", show_default=True, type=click.Path(path_type=Path), help="The owner's policy.")
 DATA_FORMAT = click.option("--data-format", help="Format of the file, where its name does not say: csv, parquet, jsonl, arrow.")
+TIME = click.option("--time", "when", help="For a unit with a window: the column that says when.")
+DROP = click.option("--drop", multiple=True, help="A column to leave out; may be given more than once.")
 RUN = click.option("--run", help="Public name of the run. Needed to open a plan again that waited for the owner's approval.")
 
 

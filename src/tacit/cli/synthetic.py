@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tacit.cli.ledger import FORMAT
-from tacit.cli.specs import DATA_FORMAT, POLICY, RUN
+from tacit.cli.specs import DATA_FORMAT, DROP, POLICY, RUN, TIME
 from tacit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def synthetic() -> None:
 @click.option("--bins", default=16, show_default=True, type=int, help="The most bins of a column in a table.")
 @POLICY
 @click.option("--output", default="synthetic.tacit", show_default=True, type=click.Path(path_type=Path), help="Where to write the tables.")
-@click.option("--time", "when", help="For a unit with a window: the column that says when.")
-@click.option("--drop", multiple=True, help="A column to leave out; may be given more than once.")
+@TIME
+@DROP
 @DATA_FORMAT
 @RUN
 def fit(file: str, **options: Any) -> None:

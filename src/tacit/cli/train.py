@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tacit.cli.specs import DATA_FORMAT, POLICY, RUN
+from tacit.cli.specs import DATA_FORMAT, DROP, POLICY, RUN, TIME
 from tacit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 @POLICY
 @click.option("--budget", required=True, type=float, help="Epsilon that the model may cost.")
 @click.option("--output", default="model.tacit", show_default=True, type=click.Path(path_type=Path), help="Where to write the model.")
-@click.option("--time", "when", help="For a unit with a window: the column that says when.")
-@click.option("--drop", multiple=True, help="A column to leave out; may be given more than once.")
+@TIME
+@DROP
 @DATA_FORMAT
 @RUN
 def train(file: str, **options: Any) -> None:

@@ -89,8 +89,9 @@ def count_over_time(spec: CountSpec, aggregator: Aggregator) -> CountSeries:
     def steps() -> Steps[tuple[TimeCounts, NDArray[np.int64]]]:
         clip = None if aggregator.unit.is_record else math.ceil((spec.longest or 1.0) * GRID)
         if asks:
-            found: NDArray[np.int64] = yield 0, UnitLengths(spec.question(None))
-            sigma = plan.step(0).noise_multiplier * UnitLengths(spec.question(None)).bounds(plan.relation).l2 / GRID
+            lengths = UnitLengths(spec.question(None))
+            found: NDArray[np.int64] = yield 0, lengths
+            sigma = plan.step(0).noise_multiplier * lengths.bounds(plan.relation).l2 / GRID
             clip = math.ceil(clip_among(found / GRID, size=size, sigma=sigma) * GRID)
         question = spec.question(clip)
         answer: NDArray[np.int64] = yield len(outlays) - 1, question

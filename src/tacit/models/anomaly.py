@@ -14,7 +14,7 @@ from tacit.domain import Domain
 from tacit.guarantee import Guarantee
 from tacit.models.additive import AdditiveModel
 from tacit.models.base import Margins, Provenance, require_honest
-from tacit.models.ranked import ALARM, Ranked
+from tacit.models.ranked import Ranked
 from tacit.questions import Target
 from tacit.questions.linear import design_names
 from tacit.questions.losses import MARGIN_UNIT
@@ -114,6 +114,3 @@ class SubspaceModel(Ranked):
         directions = arrays["directions"].reshape(-1, len(design_names(domain)))
         target = Target.from_dict(structure["target"])
         return cls(target, domain, directions, arrays["margins.edges"], arrays["margins.below"], guarantee, provenance, evidence)
-
-
-__all__ = ["ALARM", "AnomalyModel", "SubspaceModel"]

@@ -17,8 +17,10 @@ from tacit.attacks import AttackResult, attack_synthetic
 from tacit.domain import Category, Domain
 from tacit.errors import UsageError
 from tacit.guarantee import Guarantee
+from tacit.models.base import as_columns
 from tacit.questions.encoding import encode, numbers, texts
 
+Columns = Mapping[str, pa.Array]
 PARTS = 10
 _MOST_PAIRS = 500
 
@@ -74,7 +76,8 @@ def check_synthetic(
     Raises:
         UsageError: if ``about`` has fewer than two common values, or there are too few records.
     """
-    tables = [_codes(table, domain) for table in (synthetic, members, held_out)]
+    columns = [as_columns(table, domain)[0] for table in (synthetic, members, held_out)]
+    tables = [[encode(table[name], kind).astype(np.int64) for name, kind in domain.columns] for table in columns]
     cuts = [_cuts(kind, column) for (_, kind), column in zip(domain.columns, tables[2], strict=True)]
     parts = [[np.searchsorted(cut, column, side="right") for cut, column in zip(cuts, table, strict=True)] for table in tables]
     made, real, other = parts
@@ -82,18 +85,10 @@ def check_synthetic(
     every = list(itertools.combinations(range(len(made)), 2))
     pairs = every[:: max(1, len(every) // _MOST_PAIRS)]
     double = [(_distance(made, other, pair), _distance(real, other, pair)) for pair in pairs] or single
-    auc, auc_real = (None, None) if about is None else (_auc(synthetic, held_out, domain, about), _auc(members, held_out, domain, about))
+    auc, auc_real = (None, None) if about is None else (_auc(train, columns[2], domain, about) for train in columns[:2])
     attacks = attack_synthetic(synthetic, members, held_out, domain=domain, guarantee=guarantee)
     (one, one_real), (two, two_real) = (np.mean(found, axis=0).tolist() for found in (single, double))
     return SyntheticCheck(one, one_real, two, two_real, auc, auc_real, attacks)
-
-
-def _column(values: Any) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else pa.array(values, from_pandas=True)
-
-
-def _codes(table: Mapping[str, Any] | pa.Table, domain: Domain) -> list[NDArray[np.int64]]:
-    return [encode(_column(table[name]), kind).astype(np.int64) for name, kind in domain.columns]
 
 
 def _cuts(kind: Any, codes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -113,15 +108,16 @@ def _distance(first: list[NDArray[np.int64]], second: list[NDArray[np.int64]], c
     return float(np.abs(shares[0] - shares[1]).sum() / 2)
 
 
-def _auc(train: Mapping[str, Any] | pa.Table, test: pa.Table, domain: Domain, about: str) -> float:
+def _auc(train: Columns, test: Columns, domain: Domain, about: str) -> float:
     """How well a model of some records ranks others: AUC of the least common of two values, or the mean of one value against the rest."""
-    target = [np.array(texts(_column(table[about])).fill_null("").to_pylist()) for table in (train, test)]
+    target = [np.array(texts(table[about]).fill_null("").to_pylist()) for table in (train, test)]
     names, counts = np.unique(target[1], return_counts=True)
-    names = names[(counts >= PARTS) & (names != "")]
+    common = (counts >= PARTS) & (names != "")
+    names, counts = names[common], counts[common]
     if len(names) < 2:
         raise UsageError(f"Expected at least two values of «{about}» that occur {PARTS} times among the held-out records.")
     inputs = [_inputs(table, domain.without(about)) for table in (train, test)]
-    chosen = names[np.argsort(counts[np.isin(np.unique(target[1]), names)], kind="stable")][: 1 if len(names) == 2 else len(names)]
+    chosen = names[[counts.argmin()]] if len(names) == 2 else names
     found = []
     for name in chosen:
         labels = target[0] == name
@@ -132,8 +128,8 @@ def _auc(train: Mapping[str, Any] | pa.Table, test: pa.Table, domain: Domain, ab
     return float(np.mean(found))
 
 
-def _inputs(table: Mapping[str, Any] | pa.Table, domain: Domain) -> NDArray[np.float64]:
+def _inputs(table: Columns, domain: Domain) -> NDArray[np.float64]:
     """Numbers as they are, categories by their place."""
-    columns = [encode(_column(table[name]), kind).astype(np.float64) if isinstance(kind, Category) else numbers(_column(table[name]))
+    columns = [encode(table[name], kind).astype(np.float64) if isinstance(kind, Category) else numbers(table[name])
                for name, kind in domain.columns]
     return np.stack([np.where(np.isfinite(column), column, np.nan) for column in columns], axis=1)

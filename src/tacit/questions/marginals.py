@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from tacit.errors import UsageError
 from tacit.guarantee import Relation
-from tacit.questions.base import GRID, Bounds, RecordSource, SessionCache, Sums
-from tacit.questions.counts import clipped_counts, clipped_together, count_bounds
+from tacit.questions.base import Bounds, RecordSource, SessionCache, Sums
+from tacit.questions.counts import count_bounds
+from tacit.questions.occupancy import counted
 from tacit.questions.structure import Binning, Cells
 
 MOST_CELLS = 1 << 22
-_NUMBERS = 1 << 21  # positions at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +66,7 @@ class Marginals:
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[size]``."""
-        total = np.zeros(self.size, np.int64)
-        for batch in records.batches(self.binning.domain.names):
-            units, bins = clipped_together(batch, self.clip), self.binning.bins(batch.columns, batch.rows)
-            if units is not None:
-                total += clipped_counts(self._places(bins).ravel(), np.tile(units, len(self.cliques)), size=self.size, clip=self.clip)
-                continue
-            for start in range(0, batch.rows, max(1, _NUMBERS // len(self.cliques))):
-                part = bins[:, start : start + max(1, _NUMBERS // len(self.cliques))]
-                total += np.bincount(self._places(part).ravel(), minlength=self.size) * GRID
-        return total
+        return counted(records, self.binning, size=self.size, clip=self.clip, places=self._places, width=len(self.cliques))
 
     def _places(self, bins: Cells) -> NDArray[np.int64]:
         """The coordinate of every row in every table: int64 ``[tables, rows]``."""

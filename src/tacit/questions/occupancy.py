@@ -53,7 +53,7 @@ class CellCounts:
         def places(bins: Cells) -> NDArray[np.int64]:
             return np.stack([partition.cells(bins) + offset for partition, offset in zip(self.partitions, offsets, strict=False)])
 
-        return _counted(records, self.binning, self.size, self.clip, places=places, width=len(self.partitions))
+        return counted(records, self.binning, size=self.size, clip=self.clip, places=places, width=len(self.partitions))
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain form."""
@@ -109,7 +109,7 @@ class MarginCounts:
                 margins += steps.take(update.partition.cells(bins))
             return np.searchsorted(self.edges, margins, side="right")[None, :]
 
-        return _counted(records, self.binning, self.size, self.clip, places=places, width=1)
+        return counted(records, self.binning, size=self.size, clip=self.clip, places=places, width=1)
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain form."""
@@ -125,8 +125,8 @@ class MarginCounts:
         return cls(Binning.from_dict(data["binning"]), updates, unpack(data["edges"], "int32"), data["clip"])
 
 
-def _counted(
-    records: RecordSource, binning: Binning, size: int, clip: int | None, *, places: Callable[[Cells], NDArray[np.int64]], width: int,
+def counted(
+    records: RecordSource, binning: Binning, *, size: int, clip: int | None, places: Callable[[Cells], NDArray[np.int64]], width: int,
 ) -> Sums:
     """How often each coordinate occurs among ``places`` int64 ``[width, rows]`` of all records, times GRID, clipped per unit."""
     total = np.zeros(size, np.int64)

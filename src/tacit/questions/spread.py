@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tacit.domain import Domain
 from tacit.errors import UsageError
 from tacit.guarantee import Relation
-from tacit.questions.base import GRID, Bounds, RecordSource, SessionCache, Sums
+from tacit.questions.base import Bounds, RecordSource, SessionCache, Sums
 from tacit.questions.counts import clipped_counts, clipped_together, count_bounds
 from tacit.questions.linear import DESIGN_UNIT, design, design_names
 from tacit.questions.losses import MARGIN_UNIT
@@ -92,11 +92,7 @@ class SpreadCounts:
         for batch in records.batches(self.domain.names):
             far = distances(dict(batch.columns), batch.rows, domain=self.domain, directions=self.directions)
             places = np.searchsorted(self.edges, far, side="right").astype(np.int64)
-            units = clipped_together(batch, self.clip)
-            if units is None:
-                total += np.bincount(places, minlength=self.size) * GRID
-            else:
-                total += clipped_counts(places, units, size=self.size, clip=self.clip)
+            total += clipped_counts(places, clipped_together(batch, self.clip), size=self.size, clip=self.clip)
         return total
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from tacit.domain import Category, ColumnType, Domain, Numeric
 from tacit.questions import GRID, Profile
 
 MOST_VALUES = 60
 _SEEN = 4.0
+_CERTAIN = 1e-7
+_NEAR = 3
 _WIDE = 0.005
 
 
@@ -67,13 +70,26 @@ def _profiles(answer: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _bounds(counts: NDArray[np.float64], sigma: float, size: int | None) -> Numeric:
     """Outer powers of two of the octaves that visibly hold values; one octave more where a rare outer one may hide under the noise."""
-    seen = np.flatnonzero(counts[2:] > _SEEN * sigma) + 2 - Profile.ZERO
+    seen = _visible(counts[2:], sigma) + 2 - Profile.ZERO
     if not len(seen) or not seen.any():
         return Numeric(0.0, 1.0)
     margin = 2.0 if _SEEN * sigma > _WIDE * total_of(counts, size=size) else 1.0
     lower, upper = _edge(int(seen.min()), outer=-1), _edge(int(seen.max()), outer=1)
     smallest = 2.0 ** (int(np.abs(seen[seen != 0]).min()) - 33)
     return Numeric(lower * (margin if lower < 0 else 1.0), upper * (margin if upper > 0 else 1.0), smallest)
+
+
+def _visible(octaves: NDArray[np.float64], sigma: float) -> NDArray[np.int64]:
+    """Places of the octaves that hold values: what stands out near others does, what stands out alone only if noise on so many cannot explain it.
+
+    One octave far out, believed by mistake, would make bounds that leave the real values in a single cell.
+    """
+    places = np.flatnonzero(octaves > _SEEN * sigma)
+    if not len(places):
+        return places
+    certain = octaves[places] > -float(ndtri(_CERTAIN / len(octaves))) * sigma
+    body = places[certain | (places == np.argmax(octaves))]
+    return np.asarray(places[np.abs(places[:, None] - body[None, :]).min(axis=1) <= _NEAR])
 
 
 def _edge(octave: int, *, outer: int) -> float:

@@ -33,6 +33,8 @@ EVERY_COLUMN = TargetSpec("(every column)", classes=("yes", "no"))
 HISTOGRAM_SHARE, PAIRS_SHARE = 0.1, 0.2
 MOST_FEATURES = 128
 _LIVE = 2.0
+_MISSING = 4.0
+"""In noise deviations: a column without missing values shall not get some from noise."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class _Synthesis:
         """How records lie over the counts of one column; what does not stand out of the noise holds nothing."""
         known = self.size if self.aggregator.unit.is_record else None
         total = total_of(counts, size=known)
-        visible = np.where(counts > _LIVE * sigma, counts, 0.0)
+        visible = np.where(counts > np.where(np.arange(len(counts)) == 0, _MISSING, _LIVE) * sigma, counts, 0.0)
         return simplex(visible, total) * (visible > 0) if visible.any() else np.full(len(counts), total / len(counts))
 
     def _clip(self, tables: int) -> int | None:

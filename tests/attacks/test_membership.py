@@ -54,13 +54,13 @@ def test_it_wins_on_an_overfit_model() -> None:
 
     shadows = confidence(sequential_shadows(train, membership), y)
     found = attack_membership(confidence(train(member)(), y), shadows, membership, is_member=member)
-    assert max(result.rates[0].low for result in found) > 0.05
+    assert max(result.at(0.01).low for result in found) > 0.05
     assert all(result.verdict == "leak found" for result in found)
 
 
 def test_the_bound_holds_on_a_private_model() -> None:
     for result in attacked(Budget(1.0, 1e-5), 60.0):
-        rate = result.rates[0]
+        rate = result.at(0.01)
         low, _ = exact_interval(round(rate.tpr * result.members), result.members, level=1 - 1e-9)
         assert low <= rate.bound
 
@@ -80,14 +80,14 @@ def test_a_useless_score_reads_chance() -> None:
     rng = np.random.default_rng(4)
     result = evaluate("null", rng.normal(size=4000), rng.random(4000) < 0.5, shadows=0)
     assert result.auc_low < 0.5 < result.auc_high
-    assert result.rates[0].low <= 0.01
-    assert not result.rates[1].resolvable
+    assert result.at(0.01).low <= 0.01
+    assert not result.at(0.001).resolvable
 
 
 def test_a_constant_score_is_no_attack() -> None:
     result = evaluate("ties", np.zeros(2000), np.arange(2000) % 2 == 0, shadows=0)
     assert result.auc == pytest.approx(0.5)
-    assert result.rates[0].tpr < 0.04
+    assert result.at(0.01).tpr < 0.04
 
 
 def test_exact_intervals_cover() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tacit.pilot.numbers import NBSP, budget, chance, decimal, of_hundred, percent, points, quantity
+from tacit.page.numbers import NBSP, budget, chance, decimal, of_hundred, percent, points, quantity
 from tacit.pilot.report import render_html
 from tacit.pilot.report.tables import trust_words
 from tacit.pilot.results import Candidate, Group, Measure, PilotResult, Utility
@@ -301,7 +301,7 @@ def test_meaning_never_depends_on_colour_alone(page: Any) -> None:
 
 
 def palettes() -> dict[str, dict[str, str]]:
-    css = files("tacit.pilot.report").joinpath("report.css").read_text(encoding="utf-8")
+    css = files("tacit.page").joinpath("page.css").read_text(encoding="utf-8")
     blocks = re.findall(r":root \{([^}]*)\}", css)
     light, dark, paper = ({name: value for name, value in re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)} for block in blocks)
     return {"light": light, "dark": light | dark, "print": light | paper}

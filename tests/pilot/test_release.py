@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tacit.errors import UsageError
-from tacit.pilot.numbers import decimal
+from tacit.page.numbers import decimal
 from tacit.pilot.report import for_release, render_html
 from tacit.pilot.results import Measure, NoisedValue, PilotResult
 

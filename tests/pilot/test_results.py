@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tacit.attacks import implied_bound
 from tacit.errors import DataError, UsageError
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, Scope, TrustModel
-from tacit.pilot.numbers import budget, chance, decimal, of_hundred, percent, points, quantity
+from tacit.page.numbers import budget, chance, decimal, of_hundred, percent, points, quantity
 from tacit.pilot.results import Attack, Candidate, EvidenceBook, Measure, PilotResult, Rate, Recommendation, Threat
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

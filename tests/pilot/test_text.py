@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from rich.console import Console
 
-from tacit.pilot.numbers import NBSP, decimal, of_hundred, percent
+from tacit.page.numbers import NBSP, decimal, of_hundred, percent
 from tacit.pilot.report import for_release, render_text
 from tacit.pilot.results import PilotResult
 

@@ -24,6 +24,7 @@ class Place(NamedTuple):
 
 # Every name here is a promise broken on purpose; the value says why it has to be.
 EXCEPTIONS: dict[str, str] = {
+    "tacit.attacks.running.attack": "the one call: who is attacked with what, by whom and for how long; what is rarely changed is in its settings",
     "tacit.networks.step.private_step": "the order in which everybody who trains networks names these four: model, loss, optimiser, plan",
 }
 

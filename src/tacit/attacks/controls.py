@@ -1,17 +1,92 @@
-"""A model that leaks by construction: whoever cannot recognise its members has an attack that proves nothing elsewhere."""
+"""What an attack is measured against: a model that leaks by construction must be found, and where nothing can leak nothing may be found.
+
+Whoever cannot recognise the members of the first has an attack that proves nothing elsewhere; whoever finds members in the second measures something
+other than the model, such as that members are of another month than the others.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.attacks.membership import AttackResult, attack_membership, confidence
+from tacit.attacks.judging import AttackResult, Scores, evaluate, tail_p_value
+from tacit.attacks.membership import attack_membership, confidence
 from tacit.attacks.shadows import log_odds, paired_membership, sequential_shadows
 
 _TREES = 25
 _SMOOTH = 0.02
+_FOLDS = 4
+CONTROL_LEVEL = 1e-3
+"""Chance that a control of nothing fails by chance."""
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """What a control read.
+
+    Args:
+        name: of the control.
+        expected: in words, what it must read.
+        auc: what it read.
+        p_value: chance of reading as much if there is nothing.
+        passed: whether it read what it must.
+        meaning: in words, what follows.
+    """
+
+    name: str
+    expected: str
+    auc: float
+    p_value: float
+    passed: bool
+    meaning: str
+
+
+def split_control(scores: Scores, is_member: NDArray[np.bool_], *, seed: int) -> ControlResult:
+    """The same scores where nobody is a member: the others are halved at random, and one half is called members."""
+    others = scores[~is_member]
+    half = np.random.default_rng([seed, 11]).permutation(len(others)) < len(others) // 2
+    meaning = "the statistics find nothing where there is nothing"
+    return _nothing("same attack, members drawn among the others", others, half, seed=seed, meaning=meaning)
+
+
+def alike_control(scores: Scores, is_member: NDArray[np.bool_], *, seed: int) -> ControlResult:
+    """The same attack on models whose training had nothing to do with who is a member: shadows, each of which had half of both sides."""
+    meaning = "the attack does not confuse membership with how members differ from the others"
+    return _nothing("same attack on models that did not learn from the members", scores, is_member, seed=seed, meaning=meaning)
+
+
+def records_control(matrix: NDArray[np.float32], is_member: NDArray[np.bool_], *, seed: int) -> ControlResult:
+    """Members told from others by the records alone, without any model (after Das et al. 2024): where that works, no attack proves a leak.
+
+    Args:
+        matrix: records as numbers, ``[records, features]``.
+        is_member: bool ``[records]``.
+        seed: of folds and trees.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    learner = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=15, random_state=seed)
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
+    with warnings.catch_warnings(action="ignore"):
+        scores = cross_val_predict(learner, matrix, is_member, cv=folds, method="predict_proba")[:, 1]
+    return _nothing("members told from others without the model", scores, is_member, seed=seed, meaning="members and others are records of one kind")
+
+
+def _nothing(name: str, scores: Scores, is_member: NDArray[np.bool_], *, seed: int, meaning: str) -> ControlResult:
+    found = evaluate(name, np.asarray(scores, np.float64), is_member, shadows=0, seed=seed)
+    both = min(1.0, 2 * min(found.p_value, tail_p_value(-np.asarray(scores, np.float64), is_member, seed=seed)))
+    return ControlResult(name, "chance", found.auc, both, both > CONTROL_LEVEL, meaning)
+
+
+def found_control(result: AttackResult) -> ControlResult:
+    """Whether the attack on a model that leaks by construction found it."""
+    meaning = "the attack finds members where there are any to find"
+    return ControlResult("a model planted to leak", "a leak", result.auc, result.p_value, result.leaks, meaning)
 
 
 def planted_control(matrix: NDArray[np.float64], *, shadows: int, rng: np.random.Generator) -> AttackResult:
@@ -33,4 +108,4 @@ def planted_control(matrix: NDArray[np.float64], *, shadows: int, rng: np.random
         return lambda: log_odds((1 - _SMOOTH) * forest.predict_proba(matrix)[:, 1] + _SMOOTH / 2)
 
     target, others = confidence(train(member)(), labels), confidence(sequential_shadows(train, membership), labels)
-    return max(attack_membership(target, others, membership, is_member=member), key=lambda result: result.rates[0].tpr)
+    return max(attack_membership(target, others, membership, is_member=member), key=lambda result: result.at(0.01).tpr)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from tacit.attacks.membership import AttackResult, evaluate
+from tacit.attacks.judging import AttackResult, evaluate
 from tacit.domain import Category, Domain
 from tacit.errors import UsageError
 from tacit.guarantee import Guarantee

@@ -12,6 +12,7 @@ from tacit.errors import TacitError
 
 _COMMANDS = {
     "account": "which epsilon a noise means, and which noise an epsilon needs",
+    "attack": "what a model gives away about those it learned from",
     "doctor": "check this installation",
     "forecast": "count records over time, forecast what comes, find what came otherwise",
     "init": "write a commented policy file",

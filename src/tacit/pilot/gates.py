@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 from tacit.attacks import beats
 from tacit.errors import ConfigError
-from tacit.pilot.numbers import decimal, of_hundred, percent, points, tenths
+from tacit.page.numbers import decimal, of_hundred, percent, points, tenths
 from tacit.pilot.results import FAIL, PASS, UNSETTLED, Attack, Candidate, GateResult, Group, Measure, Rate
 
 TITLES = {

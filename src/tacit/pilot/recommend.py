@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tacit.page.numbers import budget, decimal, of_hundred
 from tacit.pilot.gates import FPR, LEAKAGE, TITLES, Gates, blocks, evaluate_gates
-from tacit.pilot.numbers import budget, decimal, of_hundred
 from tacit.pilot.results import FAIL, PASS, UNSETTLED, Candidate, GateResult, Meta, Reason, Recommendation, Step
 
 __all__ = ["TITLES", "Decision", "Gates", "evaluate_gates", "next_steps", "recommend"]

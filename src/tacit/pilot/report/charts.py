@@ -13,7 +13,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from tacit.pilot.numbers import budget, decimal, of_hundred, percent
+from tacit.page.numbers import budget, decimal, of_hundred, percent
 from tacit.pilot.results import CalibrationBin, Measure, Rate
 
 

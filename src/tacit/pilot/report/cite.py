@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
-from tacit.pilot.numbers import NBSP, budget, decimal, of_hundred
+from tacit.page.numbers import NBSP, budget, decimal, of_hundred
 from tacit.pilot.results import Candidate, Measure, PilotResult
 
 EMPTY = Markup('<span class="none">not measured</span>')

@@ -1,16 +1,8 @@
-"""The page: one self-contained file without script, whose style is allowed by its own hash and nothing else by its content policy."""
+"""The page of a pilot: one self-contained file."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from functools import cache
-from importlib.resources import files
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from tacit.pilot.numbers import tie
+from tacit.page import environment, style
 from tacit.pilot.report import charts
 from tacit.pilot.report.release import for_release
 from tacit.pilot.report.view import View
@@ -30,26 +22,10 @@ GLOSSARY = (
 )
 
 
-@cache
-def _environment() -> Environment:
-    loader = PackageLoader("tacit.pilot.report", ".")
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters["tie"] = tie
-    return made
-
-
-@cache
-def _style() -> tuple[Markup, str]:
-    """The style sheet and the hash by which the content security policy allows it (CSP level 2, §4.2.5)."""
-    text = files("tacit.pilot.report").joinpath("report.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return Markup(text), f"sha256-{digest}"  # noqa: S704 - a file of this package
-
-
 def render_html(result: PilotResult, *, release: bool = False) -> str:
     """The report as one HTML document; with ``release``, only what may be passed on."""
     shown = for_release(result) if release and not result.released else result
-    style, digest = _style()
+    css, digest = style()
     terms = [(term, text.replace("{unit}", shown.meta.unit)) for term, text, public in GLOSSARY if public or not shown.released]
-    template = _environment().get_template("release.html.j2" if shown.released else "report.html.j2")
-    return template.render(view=View(shown), r=shown, meta=shown.meta, key=charts.key, style=style, digest=digest, glossary=terms)
+    template = environment("tacit.pilot.report").get_template("release.html.j2" if shown.released else "report.html.j2")
+    return template.render(view=View(shown), r=shown, meta=shown.meta, key=charts.key, style=css, digest=digest, glossary=terms)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from tacit.pilot.numbers import budget, decimal, of_hundred, percent, points, quantity, tie
+from tacit.page.numbers import budget, decimal, of_hundred, percent, points, quantity, tie
 from tacit.pilot.report import charts
 from tacit.pilot.report.cite import EMPTY, Cites
 from tacit.pilot.results import FAIL, PASS, Attack, Candidate, Control, Evidence, GateResult, Group, Measure, Rate

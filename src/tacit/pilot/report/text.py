@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 from unicodedata import category
 
-from tacit.pilot.numbers import budget, decimal, of_hundred, percent, quantity, tie
+from tacit.page.numbers import budget, decimal, of_hundred, percent, quantity, tie
 from tacit.pilot.results import FAIL, PASS, UNSETTLED, Candidate, Measure, PilotResult, Step
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from tacit.pilot.numbers import NBSP, budget, chance, decimal, of_hundred, points, quantity
+from tacit.page.numbers import NBSP, budget, chance, decimal, of_hundred, points, quantity
 from tacit.pilot.report import charts
 from tacit.pilot.report.tables import FPR, Tables
 from tacit.pilot.results import FAIL, Candidate, GateResult, Group, Measure

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from tacit.attacks.judging import exact_interval
 from tacit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,12 +112,13 @@ def _membership(rule: str, severity: str, report: AttackReport, result: AttackRe
 
 
 def by_rate(result: AttackResult) -> str:
-    """How bad a leak is: by how many times likelier a member than another is flagged, in the tail that can be resolved.
+    """How bad a leak is: by how many times likelier a member than another is flagged, counted at the unfavourable ends of both intervals.
 
     At least twenty times is high, at least four medium, anything else that is beyond chance low.
     """
-    factors = [rate.low / rate.fpr for rate in result.rates if rate.resolvable and rate.fpr < 0.1] or [0.0]
-    return "high" if max(factors) >= 20 else "medium" if max(factors) >= 4 or result.auc_low >= 0.65 else "low"
+    others = result.nonmembers
+    factor = max(rate.low / exact_interval(int(rate.fpr * others), others)[1] for rate in result.rates)
+    return "high" if factor >= 20 else "medium" if factor >= 4 or result.auc_low >= 0.65 else "low"
 
 
 def _groups(report: AttackReport) -> list[Finding]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from tacit.attacks.judging import Scores
 from tacit.attacks.membership import Membership, Moments, calibrated, lira_offline, relative, shrunk_lira
@@ -56,8 +57,7 @@ def fusion_features(target: Scores, shadows: NDArray[np.floating], membership: M
     ratio = relative(target, shadows)
     spread = [np.sqrt(squares / np.maximum(count - 1, 1)) for squares, count in
               ((moments.squares_in, moments.inside), (moments.squares_out, moments.outside))]
-    order = np.empty(len(ratio))
-    order[np.argsort(ratio, kind="stable")] = np.linspace(0, 1, len(ratio))
+    order = rankdata(ratio) / len(ratio)  # equal ratios get equal ranks: their position must not tell, for members often come first
     signals = (
         shrunk_lira(target, moments), target, calibrated(target, moments), lira_offline(target, moments), moments.mean_in, moments.mean_out,
         *spread, ratio, order, target - moments.usual,

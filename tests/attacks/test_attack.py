@@ -54,7 +54,7 @@ def test_an_overfit_model_is_found_and_the_controls_read_right(forest: RandomFor
     assert report.first.name == "learned fusion"
     assert report.first.at(0.01).low > 0.2
     assert not report.failed
-    assert [finding.rule for finding in report.findings][0] == "TA101"
+    assert next(finding.rule for finding in report.findings) == "TA101"
     assert at_least(report.findings, "medium")
     assert not at_least(report.findings, "critical")
     assert report.described.correct is not None
@@ -178,9 +178,9 @@ def test_logits_are_not_taken_for_probabilities(forest: RandomForestClassifier, 
 def test_a_function_whose_training_nobody_knows_is_attacked_by_stand_ins(sides: Sides) -> None:
     rng = np.random.default_rng(5)
     X, y = rng.normal(size=(1_200, 30)), rng.integers(0, 2, 1_200)
-    from sklearn.neural_network import MLPClassifier
-
     import warnings
+
+    from sklearn.neural_network import MLPClassifier
 
     with warnings.catch_warnings(action="ignore"):
         net = MLPClassifier((64,), max_iter=100, random_state=0).fit(X[:600], y[:600])
@@ -401,7 +401,7 @@ def test_an_endpoint_is_attacked(endpoint: tuple[str, type[_Endpoint]], sides: S
     assert report.first.at(0.01).low > 0.3
 
 
-@pytest.mark.parametrize(("status", "reply", "words"), [(503, b"busy", "status 503"), (200, b"{}", "answered something else"), (200, b"<", "something else")])
+@pytest.mark.parametrize(("status", "reply", "words"), [(503, b"busy", "status 503"), (200, b"{}", "something else"), (200, b"<", "something else")])
 def test_an_endpoint_that_fails_is_named(endpoint: tuple[str, type[_Endpoint]], sides: Sides, status: int, reply: bytes, words: str) -> None:
     endpoint[1].status, endpoint[1].reply = status, reply
     with pytest.raises(DataError, match=words):
@@ -409,13 +409,13 @@ def test_an_endpoint_that_fails_is_named(endpoint: tuple[str, type[_Endpoint]], 
 
 
 def test_nobody_at_an_address_is_named(sides: Sides) -> None:
-    with pytest.raises(DataError, match="Expected an answer from http://127.0.0.1:9"):
+    with pytest.raises(DataError, match="Expected an answer from http"):
         attack("http://127.0.0.1:9/x", *sides)
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "weights.pt"])
 def test_pickles_are_refused_with_the_way_out(name: str) -> None:
-    with pytest.raises(UsageError, match="would run whatever code is in it.*module:name"):
+    with pytest.raises(UsageError, match=r"would run whatever code is in it.*module:name"):
         as_target(name)
 
 
@@ -444,7 +444,7 @@ def test_what_is_wrong_is_said(forest: RandomForestClassifier, sides: Sides) -> 
         attack(lambda rows: np.zeros(3), *sides)
     with pytest.raises(DataError, match="finite answers"):
         attack(lambda rows: np.full(len(rows), np.nan), *sides)
-    with pytest.raises(UsageError, match="something that has predict|a model that has predict"):
+    with pytest.raises(UsageError, match="a model that has predict"):
         attack(3, *sides)
     with pytest.raises(UsageError, match="trainer to be 'auto'"):
         attack(forest, *sides, trainer=3)
@@ -461,7 +461,7 @@ def test_the_report_is_saved_as_a_whole_in_every_form(forest: RandomForestClassi
     run = json.loads((tmp_path / "report.sarif").read_text())["runs"][0]
     assert run["results"][0]["ruleId"] == run["tool"]["driver"]["rules"][run["results"][0]["ruleIndex"]]["id"] == "TA101"
     assert run["results"][0]["level"] == {"high": "error", "medium": "warning"}[report.findings[0].severity]
-    with pytest.raises(UsageError, match="ends in .html"):
+    with pytest.raises(UsageError, match="ends in"):
         report.save(tmp_path / "report.docx")
 
 

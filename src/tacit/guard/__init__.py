@@ -14,10 +14,11 @@ from tacit.guard.plan import Plan, PlanStep
 from tacit.guard.policy import Limits, Policy
 from tacit.guard.records import Records
 from tacit.guard.sampler import FULL, Sampler
+from tacit.guard.selftest import SelfTest, StepClaim, self_test
 from tacit.guard.session import Session
 
 __all__ = [
     "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "CuratorConversation", "Entry", "FULL", "Filter", "Guard", "Ledger",
-    "Limits", "MOST_SITES", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records", "Sampler", "Session", "Spent", "answer_with",
-    "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "skellam_variance", "stated",
+    "Limits", "MOST_SITES", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records", "Sampler", "SelfTest", "Session", "Spent", "StepClaim",
+    "answer_with", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "self_test", "skellam_variance", "stated",
 ]

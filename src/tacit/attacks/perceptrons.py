@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +63,13 @@ class Networks:
 
 
 def train_networks(
-    inputs: Matrix, labels: NDArray[np.int64], *, members: NDArray[np.bool_], classes: int, recipe: NetworkRecipe, rng: np.random.Generator,
+    inputs: Matrix, labels: NDArray[Any], *, members: NDArray[np.bool_], classes: int, recipe: NetworkRecipe, rng: np.random.Generator,
 ) -> Networks:
     """Train one network per column of ``members``, each on its own records.
 
     Args:
         inputs: float32 ``[records, features]``; scaled by the caller.
-        labels: class numbers, ``[records]``.
+        labels: class numbers ``[records]``, or the chances of every class ``[records, classes]``.
         members: bool ``[records, networks]``.
         classes: how many.
         recipe: the same for all.
@@ -110,7 +111,7 @@ class _Training:
         moments = [(np.zeros_like(part), np.zeros_like(part)) for layer in layers for part in layer]
         return cls(layers, moments, recipe, [np.flatnonzero(column) for column in members.T], rng)  # type: ignore[arg-type]
 
-    def run(self, inputs: Matrix, labels: NDArray[np.int64]) -> list[tuple[Matrix, Matrix]]:
+    def run(self, inputs: Matrix, labels: NDArray[Any]) -> list[tuple[Matrix, Matrix]]:
         """Train to the end. Networks with fewer members than others see some of them once more per pass."""
         largest = max(len(own) for own in self.members)
         batch = min(self.recipe.batch, largest)
@@ -121,7 +122,7 @@ class _Training:
                 self._step(inputs[chosen], labels[chosen])
         return self.layers
 
-    def _step(self, inputs: Matrix, labels: NDArray[np.int64]) -> None:
+    def _step(self, inputs: Matrix, labels: NDArray[Any]) -> None:
         values = _forward(self.layers, inputs, self.recipe.activation)
         slopes = self._slopes(values[-1], labels)
         self.step += 1
@@ -134,12 +135,15 @@ class _Training:
             for part, gradient in enumerate(gradients):
                 self._move(2 * place + part, self.layers[place][part], gradient)
 
-    def _slopes(self, logits: Matrix, labels: NDArray[np.int64]) -> Matrix:
+    def _slopes(self, logits: Matrix, labels: NDArray[Any]) -> Matrix:
         """Gradient of the mean cross entropy at the logits."""
         p = np.exp(logits - logits.max(axis=2, keepdims=True))
         p /= p.sum(axis=2, keepdims=True)
         smooth = self.recipe.smoothing
         p -= np.float32(smooth / p.shape[2])
+        if labels.ndim == 3:
+            p -= (1 - smooth) * labels
+            return np.asarray(p / np.float32(labels.shape[1]), np.float32)
         np.put_along_axis(p, labels[:, :, None], np.take_along_axis(p, labels[:, :, None], 2) - np.float32(1 - smooth), 2)
         return np.asarray(p / np.float32(labels.shape[1]), np.float32)
 

@@ -7,6 +7,7 @@ from tacit.models.anomaly import AnomalyModel, SubspaceModel
 from tacit.models.artefact import Model, load, load_any, load_counts, load_synthetic, save, verify_against
 from tacit.models.base import Artefact, Predictor, Provenance
 from tacit.models.counts import CountSeries
+from tacit.models.defences import AnswerNoise, Defence, Defended, ExtractionWatch, QueryLimit, Rounding, TopOnly
 from tacit.models.explain import Explanation, Shape
 from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
@@ -15,7 +16,7 @@ from tacit.models.sequence import SequenceModel, Tokens
 from tacit.models.synthetic import SyntheticModel
 
 __all__ = [
-    "AdditiveModel", "AnomalyModel", "Artefact", "CountSeries", "Explanation", "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance",
-    "SequenceModel", "Shape", "SubspaceModel", "SyntheticModel", "Tokens", "load", "load_any", "load_counts", "load_synthetic", "save", "to_onnx",
-    "verify_against",
+    "AdditiveModel", "AnomalyModel", "AnswerNoise", "Artefact", "CountSeries", "Defence", "Defended", "Explanation", "ExtractionWatch",
+    "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance", "QueryLimit", "Rounding", "SequenceModel", "Shape", "SubspaceModel",
+    "SyntheticModel", "Tokens", "TopOnly", "load", "load_any", "load_counts", "load_synthetic", "save", "to_onnx", "verify_against",
 ]

@@ -1,0 +1,115 @@
+"""Attacks and audits: learned fusion, peers on the same targets, the step's self-test, our own bounds, memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom, t
+
+from benchmarks.contest import Failed, run
+from benchmarks.environments import OPACUS_WITH_TACIT, Unavailable
+from benchmarks.result import Check, Incomplete, Measured, Options, Row
+from benchmarks.tasks import TASKS
+
+TARGETS = 16
+BEHIND = 0.02
+SHARE = 1 / 20
+SEEDS_OF_SELFTEST = 1_000
+DRAWS = 400
+GIB = 1 << 30
+
+
+def _answer(module: str, *arguments: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(run(module, list(arguments)).splitlines()[-1])
+    except Failed as error:
+        raise Incomplete(str(error)) from error
+    return found
+
+
+def fusion(options: Options) -> Measured:
+    """Sixteen targets of four kinds; the differences are paired."""
+    targets = TARGETS if options.seeds >= 5 else 4
+    found = {name: _answer("benchmarks.workers.fusion", name, str(targets)) for name in TASKS}
+    checks, table = [], {}
+    for name, answer in found.items():
+        rates = {attack: np.array(values) for attack, values in answer["rates"].items()}
+        learned, ratio = rates.pop("fusion, 6"), rates.pop("likelihood ratio, 64")
+        low, _ = _interval(learned[:, 0] - ratio[:, 0])
+        checks.append(Check(f"{name}: TPR at 1 % FPR beyond the likelihood ratio's on 64 shadows, low end", low, -BEHIND))
+        best = max(rates, key=lambda attack: rates[attack][:, 0].mean())
+        _, high = _interval(learned[:, 0] - rates[best][:, 0])
+        checks.append(Check(f"{name}: TPR at 1 % FPR beyond the best single attack's on 6 shadows ({best}), high end", high, 0.0))
+        means = {attack: values.mean(axis=0).tolist() for attack, values in {"fusion, 6": learned, "likelihood ratio, 64": ratio, **rates}.items()}
+        table[name] = {"about": TASKS[name].about, "right": answer["right"], "tpr_at_fpr_0.01_0.001": means, "cpu": answer["cpu"]}
+    cpu = found["places"]["cpu"]
+    ours, theirs = cpu["six shadows"] + cpu["fusion"], 64 * cpu["one after another"] + cpu["likelihood ratio"]
+    checks.append(Check("places: CPU of six shadows and the fusion over 64 shadows one after another", ours / theirs, SHARE, at_least=False))
+    rates_at = table["places"]["tpr_at_fpr_0.01_0.001"]
+    return Measured(
+        rates_at["fusion, 6"][0], "TPR at 1 % FPR, 6 shadows", "likelihood ratio on 64 shadows", rates_at["likelihood ratio, 64"][0], tuple(checks),
+        {"targets": targets, "tasks": table},
+    )
+
+
+def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
+    """The paired 95 % interval of a mean difference."""
+    half = float(t.ppf(0.975, len(differences) - 1)) * float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return float(differences.mean()) - half, float(differences.mean()) + half
+
+
+def selftest(options: Options) -> Measured:
+    """Broken steps caught, correct ones passed, Tacit's engine and Opacus among them."""
+    found = _answer("benchmarks.workers.selftest", str(SEEDS_OF_SELFTEST if options.seeds >= 5 else 100))
+    checks = [
+        Check("broken steps that are caught, of all", found["caught"] / found["bugs"], 1.0), Check("broken steps", found["bugs"], 25),
+        Check("correct steps that fail", found["false_alarms"], 0, at_least=False),
+        Check("CPU seconds", found["cpu_seconds"], 2.0, at_least=False), Check("Tacit's engine passes", found["engine"]["passed"], 1),
+        Check("CPU seconds on Tacit's engine", found["engine"]["cpu_seconds"], 2.0, at_least=False),
+    ]
+    try:
+        opacus: dict[str, Any] = json.loads(run("benchmarks.peers.opacus_selftest", [], OPACUS_WITH_TACIT).splitlines()[-1])
+    except (Failed, Unavailable) as error:
+        raise Incomplete(f"Opacus did not answer: {error}") from error
+    checks += [
+        Check("Opacus passes", opacus["correct"]["passed"], 1),
+        Check("Opacus per layer at C over the root of the layers passes", opacus["per layer"]["passed"], 1),
+        Check("Opacus per layer at C each is caught", not opacus["per layer, misused"]["passed"], 1),
+    ]
+    return Measured(found["caught"], "broken steps caught", "of as many", found["bugs"], tuple(checks), {**found, "opacus": opacus})
+
+
+def bounds(options: Options) -> Measured:
+    """Each bound's share of draws in which it is false, and how much of ε it shows."""
+    draws = DRAWS if options.seeds >= 5 else 60
+    found = _answer("benchmarks.workers.bounds", str(draws))
+    most = float(binom.ppf(1 - 1e-4 / 20, draws, 0.05)) / draws
+    checks = [
+        Check(f"share of draws in which «{name}» is false at ε={epsilon}; 5 % and chance", row["wrong"], most, at_least=False)
+        for epsilon, table in found.items() for name, row in table.items()
+    ]
+    at_eight = found["8"]
+    checks += [
+        Check("Gaussian fit at ε=8 on 1,000 canaries", at_eight["Gaussian fit"]["mean"], 6.0),
+        Check("one run, Gaussian curve, at ε=8 on 1,000 canaries", at_eight["one run, Gaussian curve"]["mean"], 3.0),
+    ]
+    return Measured(at_eight["Gaussian fit"]["mean"], "ε shown of 8", "true", 8.0, tuple(checks), {"draws": draws, "by_epsilon": found})
+
+
+def memory(options: Options) -> Measured:
+    """Peak memory of a whole attack."""
+    found = _answer("benchmarks.workers.memory", "1000000", "16")
+    check = Check("GiB at the peak, 1,000,000 records under 16 shadows", found["peak_bytes"] / GIB, 4.0, at_least=False)
+    return Measured(found["peak_bytes"] / GIB, "GiB at the peak", "a matrix of records by others, 8 bytes", 500_000**2 * 8 / GIB, (check,), found)
+
+
+ROWS = (
+    Row("attacks.fusion", "Learned fusion on 6 shadows against the likelihood ratio on 64, four tasks and three families of models", fusion),
+    Row("attacks.selftest", "The step's self-test on broken and correct steps, Tacit's and Opacus's", selftest),
+    Row("attacks.bounds", "Coverage and tightness of the lower bounds on ε", bounds),
+    Row("attacks.memory", "Peak memory of an attack on a million records", memory),
+)

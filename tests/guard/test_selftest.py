@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -196,6 +197,17 @@ def test_a_broken_step_is_caught(name: str) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_a_correct_step_passes(seed: int) -> None:
     assert result_of({}, seed).failed == ()
+
+
+def test_clipping_per_layer_passes_as_such_and_not_beyond_its_share() -> None:
+    """Each layer to the clip over the root of their number is no longer than the clip together; each to the clip is."""
+    claim = dataclasses.replace(CLAIM, rate=None, per_layer=True)
+    for share, passes in ((1 / np.sqrt(LAYERS), True), (1.0, False)):
+
+        def total(self: Stepper, g: np.ndarray, share: float = share) -> np.ndarray:
+            return np.concatenate([clipped(part, CLIP * share) for part in np.split(g, LAYERS, axis=1)], axis=1).sum(axis=0)
+
+        assert self_test(type("PerLayer", (Stepper,), {"total": total})(3), claim).passed is passes
 
 
 def test_p_values_of_a_correct_step_are_not_small() -> None:

@@ -13,6 +13,7 @@ from tacit.page import environment, style
 from tacit.page.numbers import decimal, percent
 
 if TYPE_CHECKING:
+    from tacit.attacks.defending import DefenceRow, DefenceTable
     from tacit.attacks.judging import AttackResult, RateAt
     from tacit.attacks.report import AttackReport, GroupRisk
 
@@ -158,3 +159,58 @@ def _facts(report: AttackReport) -> list[tuple[str, str]]:
         ("Shadows", f"{d.shadows}: {d.trainer}" if d.shadows else "none"), ("Assumed", d.assumption),
         ("Claim", "none" if claim is None else str(claim)), ("Time", f"{report.seconds:.0f} s, of which shadows {d.shadow_seconds:.0f} s"),
     ]
+
+
+def defences_text(table: DefenceTable) -> str:
+    """The table of defences for a terminal."""
+    rows = [_DEFENCE_HEADS, *(_defence_cells(row) for row in table.rows)]
+    return "\n".join([*_columns(rows), "", *wrap(_defences_said(table), _WIDTH), DISCLOSURE])
+
+
+def defences_html(table: DefenceTable, *, name: str) -> str:
+    """The table of defences as one self-contained page."""
+    from tacit import __version__
+
+    css, digest = style()
+    best = _recommended(table)
+    meta = {
+        "title": f"What defences are worth on {name}", "dataset": f"{table.records:,} records", "created": datetime.now(UTC).date().isoformat(),
+        "version": __version__, "run": f"defences on {name}",
+    }
+    rows = tuple(_Row(_defence_cells(row), row is best) for row in table.rows)
+    return environment("tacit.attacks").get_template("defences.html.j2").render(
+        meta=meta, r={"released": False, "disclosure": DISCLOSURE}, style=css, digest=digest, headline=_defences_headline(table),
+        said=_defences_said(table), table=_Table("All defences on the same records, splits and shadows", _DEFENCE_HEADS, rows),
+    )
+
+
+_DEFENCE_HEADS = ("Defence", "Right answers", "Recognised at 1 % false alarms", "By changed copies", "Copied")
+
+
+def _defence_cells(row: DefenceRow) -> tuple[str, ...]:
+    return (row.name, percent(row.accuracy), _rate(row.membership.at(0.01)), _rate(row.around.at(0.01)), f"{row.extraction:+.2f}")
+
+
+def _recommended(table: DefenceTable) -> DefenceRow | None:
+    """The most accurate row in which neither attack beats chance; ``None`` if there is none."""
+    quiet = [row for row in table.rows if not (row.membership.leaks or row.around.leaks)]
+    return max(quiet, key=lambda row: row.accuracy, default=None)
+
+
+def _defences_headline(table: DefenceTable) -> str:
+    best = _recommended(table)
+    return "No defence stopped every attack." if best is None else f"Least is lost with: {best.name}."
+
+
+def _defences_said(table: DefenceTable) -> str:
+    plain, best = table.rows[0], _recommended(table)
+    start = (
+        f"Undefended, {percent(plain.worst.at(0.01).tpr)} of members are recognised at 1 % false alarms, and {percent(plain.accuracy)} of answers on "
+        "new records are right."
+    )
+    if best is None:
+        return f"{start} In every row an attack still tells members from others beyond chance."
+    return (
+        f"{start} With «{best.name}» neither attack tells members from others beyond chance, at {percent(best.accuracy)} right answers. That is no "
+        "proof that nothing leaks."
+    )

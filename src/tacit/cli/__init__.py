@@ -13,6 +13,7 @@ from tacit.errors import TacitError
 _COMMANDS = {
     "account": "which epsilon a noise means, and which noise an epsilon needs",
     "attack": "what a model gives away about those it learned from",
+    "defences": "what each defence costs and what it stops, on your records",
     "doctor": "check this installation",
     "forecast": "count records over time, forecast what comes, find what came otherwise",
     "init": "write a commented policy file",

@@ -46,6 +46,7 @@ class StepClaim:
         rate: chance of every example to take part in a step; ``None`` if the sampler is not tested.
         units: how many examples the sampler draws from.
         independent: whether the noise of one step is independent of that of others; false for correlated noise.
+        per_layer: whether every layer is clipped by itself, to the clip over the root of their number: together that is no longer than the clip.
     """
 
     clip: float
@@ -55,6 +56,7 @@ class StepClaim:
     rate: float | None = None
     units: int = 0
     independent: bool = True
+    per_layer: bool = False
 
     def __post_init__(self) -> None:
         if not (self.clip > 0 and self.noise_multiplier > 0 and self.batch > 0 and self.layers and min(self.layers) >= 8):
@@ -64,6 +66,15 @@ class StepClaim:
     def size(self) -> int:
         """Number of coordinates."""
         return sum(self.layers)
+
+    def clipped(self, gradients: Vector) -> Vector:
+        """What each gradient may contribute: ``[examples, size]``."""
+        edges = np.cumsum([0, *self.layers]) if self.per_layer else np.array([0, self.size])
+        limit, parts = self.clip / math.sqrt(len(edges) - 1), []
+        for start, end in itertools.pairwise(edges):
+            part = gradients[:, start:end]
+            parts.append(part * np.minimum(1.0, limit / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-300)))
+        return np.concatenate(parts, axis=1)
 
 
 @dataclass(frozen=True)
@@ -143,10 +154,6 @@ class _Bench:
         scale = self.claim.batch / (self.claim.noise_multiplier * self.claim.clip)
         return np.stack([np.asarray(self.step(gradients), np.float64) * scale for _ in range(self.rounds)])
 
-    def _length(self, gradient_length: float) -> float:
-        """A length of a contribution to the sum, in the same units."""
-        return gradient_length / (self.claim.noise_multiplier * self.claim.clip)
-
     # -------------------------------------------------------------------------------------------------------------------- noise
 
     def noise(self) -> dict[str, float]:
@@ -189,14 +196,15 @@ class _Bench:
         found: dict[str, float] = {}
         without = self._many(self.background)
         for name, direction in self._directions().items():
-            for length, kept in ((_HOSTILE, 1.0), (0.5, 0.5)):
-                word = "hostile" if length > 1 else "short"
-                inside = self._many(np.vstack([self.background, length * self.claim.clip * direction]))
-                expected = self._length(kept * self.claim.clip)
-                moved = (inside.mean(axis=0) - without.mean(axis=0)) / math.sqrt(2 / self.rounds)
-                along = float(moved @ direction)
-                found[f"{word} gradient, {name}: length"] = _two_sided(along - expected / math.sqrt(2 / self.rounds))
-                rest = moved - along * direction
+            for word, length in (("hostile", _HOSTILE), ("short", 0.4)):
+                example = length * self.claim.clip * direction
+                inside = self._many(np.vstack([self.background, example]))
+                expected = self.claim.clipped(example[None, :])[0]
+                off = inside.mean(axis=0) - without.mean(axis=0) - expected / (self.claim.noise_multiplier * self.claim.clip)
+                moved, toward = off / math.sqrt(2 / self.rounds), expected / np.linalg.norm(expected)
+                along = float(moved @ toward)
+                found[f"{word} gradient, {name}: length"] = _two_sided(along)
+                rest = moved - along * toward
                 found[f"{word} gradient, {name}: elsewhere"] = float(stats.chi2.sf(rest @ rest, self.claim.size - 1))
                 found[f"{word} gradient, {name}: noise"] = _variance(inside - inside.mean(axis=0), self.rounds - 1)
         return found
@@ -212,8 +220,7 @@ class _Bench:
         found = {}
         for name, gradients in (("a short batch", short), ("a batch of long gradients", long), ("a batch of equal gradients", alike)):
             drawn = self._many(gradients)
-            lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
-            total = (gradients * np.minimum(1.0, clip / lengths)).sum(axis=0) / (self.claim.noise_multiplier * clip)
+            total = self.claim.clipped(gradients).sum(axis=0) / (self.claim.noise_multiplier * clip)
             found[f"{name}: sum"] = _mean(drawn, total)
             found[f"{name}: noise"] = _variance(drawn - drawn.mean(axis=0), self.rounds - 1)
         empty = self._many(np.zeros((0, self.claim.size)))

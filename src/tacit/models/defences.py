@@ -246,7 +246,7 @@ class Defended:
 
     def predict(self, data: Any, *, client: str = "") -> NDArray[Any]:
         """The class that is highest after all defences."""
-        found = self.predict_proba(data, client=client).argmax(axis=1)
+        found = np.asarray(self.predict_proba(data, client=client).argmax(axis=1))
         return found if self.classes_ is None else np.asarray(self.classes_)[found]
 
 

@@ -26,7 +26,7 @@ from tacit.networks.step import PrivateStep, Ready, StepShape, proved
 from tacit.randomness import SecureRandom
 
 LAYERS = (256, 256, 128, 128)
-_BATCH, _STEPS, _ROUNDS, _EXPECTED, _MOST, _LEAST = 64, 1 << 20, 32, 64.0, 20_000, 200
+_BATCH, _STEPS, _ROUNDS, _EXPECTED, _MOST, _LEAST = 64, 1 << 20, 24, 64.0, 20_000, 200
 _SAMPLED = ("poisson", "truncated_poisson")
 
 

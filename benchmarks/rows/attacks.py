@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, t
 
-from benchmarks.contest import Failed, run
-from benchmarks.environments import OPACUS_WITH_TACIT, Unavailable
+from benchmarks.contest import Failed, run, workplace
+from benchmarks.environments import ART, OPACUS_WITH_TACIT, SACROML, TF_PRIVACY, Unavailable
 from benchmarks.result import Check, Incomplete, Measured, Options, Row
 from benchmarks.tasks import TASKS
 
@@ -21,6 +21,10 @@ SHARE = 1 / 20
 SEEDS_OF_SELFTEST = 1_000
 DRAWS = 400
 GIB = 1 << 30
+PEERS = (
+    ("ART", "benchmarks.peers.mia_art", ART), ("SACRO-ML", "benchmarks.peers.mia_sacroml", SACROML),
+    ("TensorFlow Privacy", "benchmarks.peers.mia_tf_privacy", TF_PRIVACY),
+)
 
 
 def _answer(module: str, *arguments: str) -> dict[str, Any]:
@@ -54,6 +58,35 @@ def fusion(options: Options) -> Measured:
         rates_at["fusion, 6"][0], "TPR at 1 % FPR, 6 shadows", "likelihood ratio on 64 shadows", rates_at["likelihood ratio, 64"][0], tuple(checks),
         {"targets": targets, "tasks": table},
     )
+
+
+def peers(options: Options) -> Measured:
+    """The same targets for everybody: logits, weights, labels; what each is told besides stands in its module."""
+    count, found, missing = (4 if options.seeds >= 5 else 2), [], {}
+    with workplace() as folder:
+        ours = json.loads(run("benchmarks.workers.targets", [str(folder), str(count)]).splitlines()[-1])
+        for name, module, environment in PEERS:
+            try:
+                found.append(json.loads(run(module, [str(folder)], environment).splitlines()[-1]))
+            except (Failed, Unavailable) as error:
+                missing[name] = str(error)
+    table = {name: _means(lines, name) for lines in (ours, *found) for name in lines[0]}
+    own = table.pop("Tacit, 6 shadows")
+    if not table:
+        raise Incomplete(f"No peer answered: {missing}")
+    best = {figure: max(table, key=lambda name: table[name][figure]) for figure in ("tpr_at_0.01", "tpr_at_0.001")}
+    checks = [
+        Check(f"{figure} against the best peer's ({name})", own[figure], table[name][figure]) for figure, name in best.items()
+    ]
+    reaching = table[best["tpr_at_0.01"]]
+    ours_each, theirs_each = (line["cpu_seconds"] / max(line["tpr_at_0.01"], 1e-6) for line in (own, reaching))
+    checks.append(Check("CPU seconds per share of members recognised, over the best peer's", ours_each / theirs_each, 1.0, at_least=False))
+    details = {"targets": count, "by_contestant": {"Tacit, 6 shadows": own, **table}, "missing": missing}
+    return Measured(own["tpr_at_0.01"], "TPR at 1 % FPR", best["tpr_at_0.01"], reaching["tpr_at_0.01"], tuple(checks), details)
+
+
+def _means(lines: list[dict[str, Any]], name: str) -> dict[str, float]:
+    return {figure: float(np.mean([line[name][figure] for line in lines])) for figure in lines[0][name]}
 
 
 def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
@@ -109,6 +142,7 @@ def memory(options: Options) -> Measured:
 
 ROWS = (
     Row("attacks.fusion", "Learned fusion on 6 shadows against the likelihood ratio on 64, four tasks and three families of models", fusion),
+    Row("attacks.peers", "Membership inference on the same targets: ART, TensorFlow Privacy, SACRO-ML", peers),
     Row("attacks.selftest", "The step's self-test on broken and correct steps, Tacit's and Opacus's", selftest),
     Row("attacks.bounds", "Coverage and tightness of the lower bounds on ε", bounds),
     Row("attacks.memory", "Peak memory of an attack on a million records", memory),

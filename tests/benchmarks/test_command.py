@@ -12,7 +12,8 @@ from benchmarks.rows import ROWS
 KEYS = ["name", "figure", "unit", "peer", "peer_figure", "ratio", "passed", "seconds"]
 BINDING = ["utility.adult", "utility.nsl_kdd", "utility.fraud", "speed.trees", "scale.rows", "shadows.batched", "simulator.events", "anomaly.nsl_kdd",
     "steps.mlp", "steps.cnn", "steps.transformer", "steps.memory", "noise.secure", "accounting.tightness", "noise.correlated",
-    "forecast.coverage", "fraud.customer", "synthetic.adult", "attacks.fusion", "attacks.selftest", "attacks.bounds", "attacks.memory",
+    "forecast.coverage", "fraud.customer", "synthetic.adult",
+    "attacks.fusion", "attacks.peers", "attacks.selftest", "attacks.bounds", "attacks.memory",
 ]
 
 

@@ -62,7 +62,7 @@ def test_every_candidate_is_charged_measured_and_attacked(path: str, tmp_path: P
         assert candidate.utility.auc.value > (0.7 if candidate.budget in (None, 8.0) else 0.3)  # at ε = 1 a thousand records may teach little
         assert candidate.cost.cpu_seconds is not None
         assert candidate.cost.peak_memory_mb is not None
-        assert {attack.name[:10] for attack in candidate.attacks} == {"likelihood", "relative c"}
+        assert {attack.name[:10] for attack in candidate.attacks} == {"learned fu", "likelihood", "relative c"}
         assert all(attack.negative_control and attack.positive_control for attack in candidate.attacks)
         assert {group.value for group in candidate.groups} == {"north", "south"}
         assert candidate.is_private == (candidate.kind != "baseline")

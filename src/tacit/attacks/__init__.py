@@ -9,12 +9,12 @@ from tacit.attacks.controls import ControlResult, planted_control
 from tacit.attacks.defending import DefenceRow, DefenceTable, compare_defences
 from tacit.attacks.extraction import Thief, attack_extraction
 from tacit.attacks.findings import SEVERITIES, Finding, at_least
-from tacit.attacks.fusion import Fusion, fit_fusion, fusion_features
+from tacit.attacks.fusion import Fusion, attack_membership, fit_fusion, fusion_features
 from tacit.attacks.gradients import Update, attack_gradients, labels_in, linear_leak, match_gradients, noised_update, summed, update_of
 from tacit.attacks.inversion import InversionOutcome, Inverter, attack_inversion
 from tacit.attacks.judging import AttackResult, RateAt, beats, evaluate, exact_interval, implied_bound
 from tacit.attacks.linkage import attack_linkage
-from tacit.attacks.membership import SHADOWED, Moments, attack_membership, confidence, lira, relative, shrunk_lira
+from tacit.attacks.membership import SHADOWED, Moments, confidence, lira, relative, shrunk_lira
 from tacit.attacks.outcome import Outcome
 from tacit.attacks.perceptrons import NetworkRecipe, Networks, train_networks
 from tacit.attacks.properties import attack_property

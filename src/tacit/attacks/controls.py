@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tacit.attacks.fusion import attack_membership
 from tacit.attacks.judging import AttackResult, Scores, evaluate, tail_p_value
-from tacit.attacks.membership import attack_membership, confidence
+from tacit.attacks.membership import confidence
 from tacit.attacks.shadows import log_odds, paired_membership, sequential_shadows
 
 _TREES = 25
@@ -90,7 +91,7 @@ def found_control(result: AttackResult) -> ControlResult:
 
 
 def planted_control(matrix: NDArray[np.float64], *, shadows: int, rng: np.random.Generator) -> AttackResult:
-    """Attack a forest that was trained on random labels, so that all it can do is remember; returns the better of both attacks.
+    """Attack a forest that was trained on random labels, so that all it can do is remember; returns the best of the attacks.
 
     Args:
         matrix: features of some records, ``[records, features]``, without missing values.

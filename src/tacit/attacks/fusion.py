@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from tacit.attacks.judging import Scores
-from tacit.attacks.membership import Membership, Moments, calibrated, lira_offline, relative, shrunk_lira
+from tacit.attacks.judging import AttackResult, Scores, evaluate
+from tacit.attacks.membership import Membership, Moments, calibrated, lira, lira_offline, relative, shrunk_lira
 from tacit.errors import UsageError
+from tacit.guarantee import Guarantee
 
 LEAST_SHADOWS = 4
 _MOST_TURNS = 12
-_MOST_ROWS = 240_000
+_MOST_ROWS = 120_000
 _TREES = 60
 
 
@@ -106,3 +107,15 @@ def _learned(features: NDArray[np.float32], labels: NDArray[np.bool_]) -> Fusion
     )
     with warnings.catch_warnings(action="ignore"):
         return Fusion(trees.fit(features, labels), curves.fit(features, labels))
+
+
+def attack_membership(
+    target: Scores, shadows: NDArray[np.floating], membership: Membership, *, is_member: Membership, guarantee: Guarantee | None = None,
+) -> tuple[AttackResult, ...]:
+    """Three attacks on confidences, the learned one first where there are shadows enough; arguments as in `lira` and `evaluate`."""
+    count, found = membership.shape[1], {}
+    if count >= LEAST_SHADOWS:
+        learned = fit_fusion(shadows, membership, rng=np.random.default_rng(0))
+        found["learned fusion"] = learned.score(fusion_features(target, shadows, membership))
+    found |= {"likelihood ratio (LiRA)": lira(target, shadows, membership), "relative confidence (RMIA)": relative(target, shadows)}
+    return tuple(evaluate(name, scores, is_member, shadows=count, guarantee=guarantee) for name, scores in found.items())

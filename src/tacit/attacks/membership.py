@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from tacit.attacks.judging import AttackResult, Scores, evaluate
-from tacit.guarantee import Guarantee
+from tacit.attacks.judging import Scores
 
 _FLOOR = 1e-12
 _PRIOR = 8.0
@@ -159,14 +158,3 @@ SHADOWED: dict[str, Callable[[Scores, Moments], Scores]] = {
     "likelihood ratio, shrunk": shrunk_lira,
 }
 """Attacks from moments of the shadows, by name."""
-
-
-def attack_membership(
-    target: Scores, shadows: NDArray[np.floating], membership: Membership, *, is_member: Membership, guarantee: Guarantee | None = None,
-) -> tuple[AttackResult, ...]:
-    """Two attacks that need no training on one model; arguments as in `lira` and `evaluate`."""
-    count = membership.shape[1]
-    return (
-        evaluate("likelihood ratio (LiRA)", lira(target, shadows, membership), is_member, shadows=count, guarantee=guarantee),
-        evaluate("relative confidence (RMIA)", relative(target, shadows), is_member, shadows=count, guarantee=guarantee),
-    )

@@ -17,6 +17,7 @@ from art.attacks.inference.membership_inference import MembershipInferenceBlackB
 from art.estimators.classification import PyTorchClassifier
 
 from benchmarks.peers.rates import rates
+from benchmarks.peers.weights import module
 
 KINDS = ("nn", "rf")
 
@@ -37,20 +38,6 @@ def main(arguments: list[str]) -> int:
         found.append(line)
     sys.stdout.write(json.dumps(found) + "\n")
     return 0
-
-
-def module(data: Any, place: int, *, softmax: bool) -> torch.nn.Module:
-    layers: list[torch.nn.Module] = []
-    count = sum(name.startswith("w") for name in data.files)
-    for layer in range(count):
-        weights, biases = data[f"w{layer}"][place], data[f"b{layer}"][place][0]
-        linear = torch.nn.Linear(*weights.shape)
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(weights.T.copy()))
-            linear.bias.copy_(torch.from_numpy(biases.copy()))
-        layers += [linear, torch.nn.ReLU()]
-    layers[-1] = torch.nn.Softmax(dim=1) if softmax else torch.nn.Identity()
-    return torch.nn.Sequential(*layers)
 
 
 def attacked(target: Any, kind: str, X: np.ndarray, y: np.ndarray, member: np.ndarray) -> dict[str, float]:

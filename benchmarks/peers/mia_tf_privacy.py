@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tensorflow_empirical_privacy.membership_inference_attack import membership_inference_attack as mia
-from tensorflow_empirical_privacy.membership_inference_attack.data_structures import AttackInputData, AttackType, SlicingSpec
+from tensorflow_privacy.privacy.privacy_tests.membership_inference_attack import membership_inference_attack as mia
+from tensorflow_privacy.privacy.privacy_tests.membership_inference_attack.data_structures import AttackInputData, AttackType, SlicingSpec
 
 KINDS = (AttackType.THRESHOLD_ATTACK, AttackType.THRESHOLD_ENTROPY_ATTACK, AttackType.LOGISTIC_REGRESSION, AttackType.MULTI_LAYERED_PERCEPTRON)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, t
 
 from benchmarks.contest import Failed, run, workplace
-from benchmarks.environments import ART, OPACUS_WITH_TACIT, SACROML, TF_PRIVACY, Unavailable
+from benchmarks.environments import ART, OPACUS_WITH_TACIT, PRIVACY_METER, SACROML, TF_PRIVACY, Unavailable
 from benchmarks.result import Check, Incomplete, Measured, Options, Row
 from benchmarks.tasks import TASKS
 
@@ -24,6 +24,7 @@ GIB = 1 << 30
 PEERS = (
     ("ART", "benchmarks.peers.mia_art", ART), ("SACRO-ML", "benchmarks.peers.mia_sacroml", SACROML),
     ("TensorFlow Privacy", "benchmarks.peers.mia_tf_privacy", TF_PRIVACY),
+    ("ML Privacy Meter", "benchmarks.peers.mia_privacy_meter", PRIVACY_METER),
 )
 
 
@@ -64,13 +65,16 @@ def peers(options: Options) -> Measured:
     """The same targets for everybody: logits, weights, labels; what each is told besides stands in its module."""
     count, found, missing = (4 if options.seeds >= 5 else 2), [], {}
     with workplace() as folder:
-        ours = json.loads(run("benchmarks.workers.targets", [str(folder), str(count)]).splitlines()[-1])
+        answer = json.loads(run("benchmarks.workers.targets", [str(folder), str(count)]).splitlines()[-1])
         for name, module, environment in PEERS:
             try:
                 found.append(json.loads(run(module, [str(folder)], environment).splitlines()[-1]))
             except (Failed, Unavailable) as error:
                 missing[name] = str(error)
-    table = {name: _means(lines, name) for lines in (ours, *found) for name in lines[0]}
+    table = {name: _means(lines, name) for lines in (answer["ours"], *found) for name in lines[0]}
+    for name, line in table.items():
+        if "references" in name:  # they were trained for it, as ours are, all at once
+            line["cpu_seconds"] += answer["references_cpu"]
     own = table.pop("Tacit, 6 shadows")
     if not table:
         raise Incomplete(f"No peer answered: {missing}")
@@ -142,7 +146,7 @@ def memory(options: Options) -> Measured:
 
 ROWS = (
     Row("attacks.fusion", "Learned fusion on 6 shadows against the likelihood ratio on 64, four tasks and three families of models", fusion),
-    Row("attacks.peers", "Membership inference on the same targets: ART, TensorFlow Privacy, SACRO-ML", peers),
+    Row("attacks.peers", "Membership inference on the same targets: ART, TensorFlow Privacy, SACRO-ML, ML Privacy Meter", peers),
     Row("attacks.selftest", "The step's self-test on broken and correct steps, Tacit's and Opacus's", selftest),
     Row("attacks.bounds", "Coverage and tightness of the lower bounds on ε", bounds),
     Row("attacks.memory", "Peak memory of an attack on a million records", memory),

@@ -8,13 +8,21 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.peers.rates import rates
 from benchmarks.tasks import TASKS
 from benchmarks.workers.fusion import FEW, clock, confidences
-from tacit.attacks import fit_fusion, fusion_features, paired_membership, train_networks
+from tacit.attacks import Networks, fit_fusion, fusion_features, paired_membership, train_networks
+
+REFERENCES = 16
+"""Models that a peer gets to compare with."""
+
+
+def _named(networks: Networks, prefix: str) -> dict[str, Any]:
+    return {f"{prefix}{letter}{place}": part for place, layer in enumerate(networks.layers) for letter, part in zip("wb", layer, strict=True)}
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +32,9 @@ def main(arguments: list[str]) -> int:
     masks = paired_membership(len(y), count, rng=rng)
     networks = train_networks(X, y, members=masks, classes=int(y.max()) + 1, recipe=task.recipe, rng=rng)
     logits = networks.logits(X)
-    weights = {f"{letter}{place}": part for place, layer in enumerate(networks.layers) for letter, part in zip("wb", layer, strict=True)}
+    halves = paired_membership(len(y), REFERENCES, rng=rng)
+    references, references_cpu = clock(lambda: train_networks(X, y, members=halves, classes=int(y.max()) + 1, recipe=task.recipe, rng=rng))
+    weights = {**_named(networks, ""), **_named(references, "r")}
     np.savez(folder / "targets.npz", X=X, y=y, masks=masks, logits=logits, **weights)
     few = paired_membership(len(y), FEW, rng=rng)
     (shadows, _), training = clock(lambda: confidences(task, X, y, few, seed=1))
@@ -37,7 +47,7 @@ def main(arguments: list[str]) -> int:
     for place in range(count):
         scores, spent = clock(lambda t=margin[place]: fusion.score(fusion_features(t, shadows, few)))
         found.append({"Tacit, 6 shadows": {**rates(scores, masks[:, place]), "cpu_seconds": training + fitting + spent}})
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps({"ours": found, "references_cpu": references_cpu}) + "\n")
     return 0
 
 

@@ -469,3 +469,18 @@ def test_perceptrons_that_are_told_their_recipe_do_not_search(sides: Sides) -> N
     trainer = NetworksTrainer(NetworkRecipe((16,), epochs=2), search=False)
     report = attack(LogisticRegression().fit(*sides[0]), *sides, trainer=trainer, settings=AttackSettings(shadows=4, controls=False))
     assert report.described.trainer == "perceptrons with 16 hidden units, 2 epochs"
+
+
+def test_other_attacks_on_the_same_model_are_part_of_the_report(forest: RandomForestClassifier, sides: Sides) -> None:
+    settings = AttackSettings(shadows=4, also=("extraction", "structure"), sensitive=0)
+    rounded = tuple((np.column_stack([X[:, 0] > 0, X[:, 1:]]).astype(float), y) for X, y in sides)
+    model = RandomForestClassifier(40, random_state=0).fit(*rounded[0])
+    report = attack(model, *rounded, settings=settings)
+    assert [outcome.attack for outcome in report.outcomes] == [
+        "structure, small leaves", "extraction, in distribution", "attribute inference, members", "attribute inference, members beyond others",
+    ]
+    assert {"TA101", "TA701", "TA401"} <= {finding.rule for finding in report.findings}
+    assert "other attacks:" in report.to_text()
+    assert "What else was tried" in report.to_html()
+    with pytest.raises(UsageError, match="other attacks among"):
+        AttackSettings(also=("everything",))

@@ -75,6 +75,16 @@ def test_findings_go_to_a_file_in_sarif(folder: Path) -> None:
     assert run["results"]
 
 
+def test_other_attacks_come_along(folder: Path) -> None:
+    apart = ("--drop", "who", "--drop", "place", "--also", "structure", "--also", "extraction", "--format", "json", "--fail-on", "never")
+    done = tacit(folder, "attack", "ours:forest", *SIDES, "--target", "y", *apart)
+    assert done.returncode == 0, done.stderr
+    assert [outcome["rule"] for outcome in json.loads(done.stdout)["outcomes"]] == ["TA701", "TA401"]
+    named = tacit(folder, "attack", "model.tacit", *SIDES, "--target", "y", "--sensitive", "none")
+    assert named.returncode == 2
+    assert "none" in named.stderr
+
+
 def test_units_are_guessed_about(folder: Path) -> None:
     apart = ("--unit", "who", "--drop", "place", "--format", "json", "--fail-on", "never")
     done = tacit(folder, "attack", "ours:forest", *SIDES, "--target", "y", *apart)

@@ -12,6 +12,7 @@ from tacit.errors import UsageError
 
 if TYPE_CHECKING:
     from tacit.attacks.judging import AttackResult
+    from tacit.attacks.outcome import Outcome
     from tacit.attacks.report import AttackReport
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
@@ -87,8 +88,17 @@ def at_least(findings: tuple[Finding, ...], severity: str) -> tuple[Finding, ...
 
 def findings_of(report: AttackReport) -> tuple[Finding, ...]:
     """What follows from a report on membership inference, worst first."""
-    found = [*_verdict(report), *_groups(report), *_training(report)]
+    found = [*_verdict(report), *_groups(report), *_training(report), *(finding_of(outcome) for outcome in report.outcomes if outcome.wins)]
     return tuple(sorted(found, key=lambda finding: -SEVERITIES.index(finding.severity)))
+
+
+def finding_of(outcome: Outcome) -> Finding:
+    """The finding that an attack makes if it wins."""
+    message = f"{outcome.attack}: {outcome.figure:.2f}, without the model {outcome.control:.2f} ({outcome.unit}); {outcome.meaning}."
+    return Finding(
+        outcome.rule, rules()[outcome.rule].severity, message, outcome.figure, outcome.control + outcome.low, outcome.control + outcome.high,
+        {"control": outcome.control, **outcome.details},
+    )
 
 
 def _verdict(report: AttackReport) -> list[Finding]:

@@ -57,6 +57,7 @@ def as_text(report: AttackReport) -> str:
     lines += ["", "controls:", *(f"  {'✓' if c.passed else '✗'} {c.name}: AUC {decimal(c.auc)}, expected {c.expected}" for c in report.controls)]
     risky = [group for group in report.groups if group.leaks][:5]
     lines += ["", "groups at risk:", *(f"  {_group_name(g)}: {percent(g.rate.tpr)} recognised at 1 % false alarms" for g in risky)] if risky else []
+    lines += ["", "other attacks:", *(f"  {outcome}" for outcome in report.outcomes)] if report.outcomes else []
     lines += ["", "findings:", *(f"  {f.rule} {f.severity}: {rules()[f.rule].title}" for f in report.findings)]
     lines += ["", "what to do:", *(line for f in report.findings for line in wrap(rules()[f.rule].advice, _WIDTH - 2, initial_indent="  ",
                                                                                  subsequent_indent="  ")), ""]
@@ -134,7 +135,12 @@ def _tables(report: AttackReport) -> dict[str, _Table]:
     controls = tuple(_Row((c.name, c.expected, decimal(c.auc), "as it must" if c.passed else "wrong", c.meaning)) for c in report.controls)
     shown = sorted(report.groups, key=lambda group: -group.rate.low)[:_MOST_GROUPS]
     groups = tuple(_group_row(group) for group in shown)
+    others = tuple(
+        _Row((o.attack, f"{o.figure:.2f}", f"{o.control:.2f}", f"{o.low:+.2f} to {o.high:+.2f}", o.unit, o.verdict), o.wins) for o in report.outcomes
+    )
     return {
+        "others": _Table("Other attacks; only what goes beyond the control counts",
+                         ("Attack", "Reached", "Without the model", "Excess, 99 %", "Of what", "Verdict"), others),
         "attacks": _Table("All attacks that were tried; the first was chosen before anything was seen",
                           ("Attack", "AUC", "Recognised at 10 % false alarms", "at 1 %", "at 0.1 %"), attacks),
         "controls": _Table("Controls", ("Control", "Must read", "AUC", "Read", "What follows"), controls),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tacit.attacks.controls import ControlResult
 from tacit.attacks.judging import CHANCE, AttackResult, RateAt, Scores, detectable_auc, detectable_rate
+from tacit.attacks.outcome import Outcome
 from tacit.errors import UsageError
 from tacit.guarantee import Guarantee
 from tacit.page.numbers import percent
@@ -84,6 +85,7 @@ class AttackReport:
         is_member: bool ``[units]``.
         claim: what the target promises.
         seconds: that everything took.
+        outcomes: of other attacks that were asked for.
     """
 
     described: Described
@@ -94,6 +96,7 @@ class AttackReport:
     is_member: NDArray[np.bool_]
     claim: Guarantee | None
     seconds: float
+    outcomes: tuple[Outcome, ...] = ()
 
     @property
     def first(self) -> AttackResult:
@@ -183,6 +186,7 @@ class AttackReport:
             "claim": None if self.claim is None else self.claim.to_dict(), "results": [result.to_dict() for result in self.results],
             "controls": [asdict(control) for control in self.controls], "groups": [asdict(group) for group in self.groups],
             "power": {"auc": auc, "tpr_at_fpr_0.01": rate}, "seconds": self.seconds,
+            "outcomes": [outcome.to_dict() for outcome in self.outcomes],
             "findings": [finding.to_dict() for finding in self.findings],
         }
 

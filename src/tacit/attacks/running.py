@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tacit.attacks.attribute import attack_attribute
 from tacit.attacks.controls import ControlResult, alike_control, found_control, planted_control, records_control, split_control
+from tacit.attacks.extraction import Thief, attack_extraction
 from tacit.attacks.fusion import LEAST_SHADOWS, Fusion, fit_fusion, fusion_features
 from tacit.attacks.judging import CHANCE, RateAt, Scores, evaluate, exact_interval, tail_p_value
 from tacit.attacks.membership import SHADOWED, Moments, relative, shrunk_lira
+from tacit.attacks.outcome import Outcome
 from tacit.attacks.report import AttackReport, Described, GroupRisk
 from tacit.attacks.sample import LEAST, Trials
 from tacit.attacks.shadowing import Shadowing, Shadows
 from tacit.attacks.signals import Answers, Labels, seen
+from tacit.attacks.structure import attack_structure
 from tacit.attacks.tables import numeric, take
 from tacit.attacks.targets import Target, as_target
 from tacit.attacks.trainers import CloneTrainer, FunctionTrainer, ShadowData, Trainer, auto_trainer
@@ -27,10 +31,12 @@ from tacit.guarantee import Guarantee
 
 _CONTROL_ROWS = 4_000
 _PLANTED_ROWS = 1_500
+_QUERIES = 1_000
 _MOST_GROUPS = 60
 _TURNS = 8
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0}
 FUSION, ALONE = "learned fusion", "confidence alone"
+ALSO = ("extraction", "structure")
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class AttackSettings:
         top: how many answers an attacker with access ``top-k`` sees.
         cache: folder that keeps what shadows said, so that a second attack on the same records is fast. Owner-side.
         controls: whether the controls run; without them nothing is «not tested», and nothing is certain.
+        also: other attacks on the same model and records: ``extraction``, ``structure``.
+        sensitive: a column that the attacker does not know and tries to infer, by name or place.
         seed: of everything random in the attack; protects nothing.
     """
 
@@ -49,7 +57,13 @@ class AttackSettings:
     top: int = 3
     cache: Path | None = None
     controls: bool = True
+    also: tuple[str, ...] = ()
+    sensitive: str | int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if set(self.also) - set(ALSO):
+            raise UsageError(f"Expected other attacks among {', '.join(ALSO)}; got {', '.join(self.also)}.")
 
 
 def attack(
@@ -140,9 +154,9 @@ class _Run:
         results = tuple(evaluate(name, values, trials.is_member, shadows=count, guarantee=claim, seed=seed) for name, values in scores.items())
         first = next(iter(scores.values()))
         controls = self._controls(first, alike, max(4, count)) if self.settings.controls else ()
-        described = self._described(trainer, shadows)
+        described, outcomes = self._described(trainer, shadows), self._others()
         took = time.perf_counter() - started
-        return AttackReport(described, results, controls, self._groups(first), first, trials.is_member, claim, took)
+        return AttackReport(described, results, controls, self._groups(first), first, trials.is_member, claim, took, outcomes)
 
     # ------------------------------------------------------------------------------------------------------------------ shadows
 
@@ -222,6 +236,28 @@ class _Run:
         if self.labels.kind != "none":
             matrix = np.hstack([matrix, np.asarray(self.labels.values, np.float32)[places, None]])
         return matrix, trials.member_rows[places]
+
+    # ------------------------------------------------------------------------------------------------------------- other attacks
+
+    def _others(self) -> tuple[Outcome, ...]:
+        """Those that were asked for."""
+        found: list[Outcome] = []
+        if "structure" in self.settings.also:
+            found.append(attack_structure(self.target.model))
+        if "extraction" in self.settings.also:
+            if self.labels.kind != "classes":
+                raise UsageError("Expected a target of classes for extraction.")
+            outside = np.flatnonzero(~self.trials.member_rows)
+            own, test = np.array_split(np.random.default_rng([self.settings.seed, 13]).permutation(outside), 2)
+            thief = Thief(queries=min(_QUERIES, max(20, len(own))), seed=self.settings.seed)
+            sides = take(self.trials.X, own), take(self.trials.X, test)
+            found.append(attack_extraction(self.target, *sides, thief=thief, access=self.access))
+        if self.settings.sensitive is not None:
+            inside = self.trials.member_rows
+            both = [(take(self.trials.X, np.flatnonzero(side)), np.asarray(self.trials.y)[side]) for side in (inside, ~inside)]
+            told = attack_attribute(self.target, both[0], both[1], sensitive=self.settings.sensitive, access=self.access, seed=self.settings.seed)
+            found += [told.members, told.memorised]
+        return tuple(found)
 
     # ------------------------------------------------------------------------------------------------------------------- groups
 

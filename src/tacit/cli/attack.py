@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 @click.option("--budget", default="30s", show_default=True, help="Time for shadow models; 0s tries only what needs none.")
 @click.option("--shadows", type=int, help="How many shadow models, even. [default: as many as the budget allows, at most 16]")
 @click.option("--trainer", help="How the model was trained: module:name of an estimator or of a function (X, y) -> model. [default: found out]")
+@click.option("--also", multiple=True, type=click.Choice(["extraction", "structure"]), help="Another attack as well; may be given more than once.")
+@click.option("--sensitive", help="A column that the attacker does not know: attribute inference as well.")
 @click.option("--cache", type=click.Path(path_type=Path), help="A folder that keeps what shadows said, for the next attack on the same records.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "sarif", "html"]), default="text", show_default=True, help="What comes out.")
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write it; standard output if not given.")
@@ -67,9 +69,19 @@ def _attacked(target: Target, sides: list[Sample], options: dict[str, Any]) -> A
     from tacit.attacks import AttackSettings
     from tacit.attacks import attack as run
 
-    settings = AttackSettings(shadows=options["shadows"], top=options["top"], cache=options["cache"])
+    settings = AttackSettings(
+        shadows=options["shadows"], top=options["top"], cache=options["cache"], also=tuple(options["also"]), sensitive=_place(sides[0].X, options),
+    )
     trainer = "auto" if options["trainer"] is None else _named(options["trainer"])
     return run(target, *sides, trainer=trainer, access=options["access"], budget=options["budget"], settings=settings)
+
+
+def _place(X: Any, options: dict[str, Any]) -> str | int | None:
+    """The sensitive column as `attack` takes it: its name in a table, its place in a matrix."""
+    name: str | None = options["sensitive"]
+    if name is None or hasattr(X, "columns") or hasattr(X, "column_names"):
+        return name
+    return list(options["columns"]).index(name) if name in options["columns"] else name
 
 
 def _named(name: str) -> Any:
@@ -109,6 +121,7 @@ def _sample(table: pa.Table, target: Target, options: dict[str, Any]) -> Sample:
     absent = [name for name in kept if name not in table.column_names]
     if absent:
         raise DataError(f"Expected the model's features in both files; «{absent[0]}» is missing.")
+    options["columns"] = list(kept)
     return Sample(_plain(table.select(list(kept)), target), y, unit, groups)
 
 

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tacit import Budget
-from tacit.attacks import AttackSettings, NetworkRecipe, NetworksTrainer, Sample, as_target, at_least, attack
+from tacit.attacks import AttackSettings, NetworkRecipe, NetworksTrainer, Sample, as_target, at_least, attack, train_networks
 from tacit.errors import DataError, UsageError
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, Scope, TrustModel
 from tacit.learn import BoostedTreesClassifier
@@ -484,3 +484,33 @@ def test_other_attacks_on_the_same_model_are_part_of_the_report(forest: RandomFo
     assert "What else was tried" in report.to_html()
     with pytest.raises(UsageError, match="other attacks among"):
         AttackSettings(also=("everything",))
+
+
+def test_bare_labels_of_changed_copies_say_how_sure_a_model_is() -> None:
+    """Labels alone hide members who are right anyway, but not how often the label changes nearby. Frames are asked about as they are."""
+    rng = np.random.default_rng(14)
+    X = rng.normal(size=(2_400, 20)).astype(np.float32)
+    y = ((X[:, :4].sum(axis=1) + rng.normal(size=2_400)) > 0).astype(int)
+    member = np.arange(2_400) < 1_200
+    net = train_networks(X, y, members=member[:, None], classes=2, recipe=NetworkRecipe((64,), epochs=60), rng=rng)
+    sides = (X[:1_200], y[:1_200]), (X[1_200:], y[1_200:])
+    settings = AttackSettings(shadows=6, controls=False)
+
+    def model(rows: Any) -> np.ndarray:
+        return np.asarray(net.logits(np.asarray(rows, np.float32))[0])
+
+    around = attack(model, *sides, access="label", settings=settings)
+    flat = attack(model, *((pd.DataFrame(side), labels) for side, labels in sides), access="label", settings=settings)
+    assert around.first.auc > flat.first.auc + 0.02
+
+
+def test_the_model_card_is_valid_cyclonedx(forest: RandomForestClassifier, sides: Sides, tmp_path: Path) -> None:
+    validation = pytest.importorskip("cyclonedx.validation.json", reason="needs cyclonedx-python-lib")
+    from cyclonedx.schema import SchemaVersion
+
+    report = attack(forest, *sides, settings=FEW, claim=promise(12.0))
+    text = report.to_cyclonedx()
+    assert validation.JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    assert validation.JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.replace("machine-learning-model", "wish")) is not None
+    report.save(tmp_path / "model.cdx.json")
+    assert json.loads((tmp_path / "model.cdx.json").read_text())["vulnerabilities"][0]["id"] == "TA101"

@@ -20,7 +20,7 @@ from tacit.guarantee import Guarantee
 from tacit.page.numbers import percent
 
 LEAK, NO_LEAK, CONTRADICTED, NOT_TESTED = "leak found", "no leak found", "inconsistent with the claim", "not tested"
-FORMATS = ("text", "json", "sarif", "html")
+FORMATS = ("text", "json", "sarif", "cyclonedx", "html")
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,12 @@ class AttackReport:
 
         return as_sarif(self.findings, target=self.described.name)
 
+    def to_cyclonedx(self) -> str:
+        """A model card in CycloneDX 1.6."""
+        from tacit.attacks.cyclonedx import as_cyclonedx
+
+        return as_cyclonedx(self)
+
     def to_html(self) -> str:
         """A page that needs nothing else."""
         from tacit.attacks.rendering import as_html
@@ -223,14 +229,16 @@ class AttackReport:
         """In one of `FORMATS`."""
         if form not in FORMATS:
             raise UsageError(f"Expected one of {', '.join(FORMATS)}; got {form!r}.")
-        return {"text": self.to_text, "json": self.to_json, "sarif": self.to_sarif, "html": self.to_html}[form]()
+        forms = {"text": self.to_text, "json": self.to_json, "sarif": self.to_sarif, "cyclonedx": self.to_cyclonedx, "html": self.to_html}
+        return forms[form]()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a file whose name ends in .html, .json, .sarif or .txt, as a whole or not at all."""
+        """Write to a file whose name ends in .html, .json, .cdx.json, .sarif or .txt, as a whole or not at all."""
         from tacit.replacing import replacing
 
         target = Path(path)
         form = {".html": "html", ".htm": "html", ".json": "json", ".sarif": "sarif", ".txt": "text"}.get(target.suffix)
+        form = "cyclonedx" if target.name.endswith((".cdx.json", "bom.json")) else form
         if form is None:
             raise UsageError(f"Expected a name that ends in .html, .json, .sarif or .txt; got «{target.name}».")
         text = self.render(form)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ from tacit.attacks.signals import Answers, Labels, seen
 from tacit.attacks.structure import attack_structure
 from tacit.attacks.tables import numeric, take
 from tacit.attacks.targets import Target, as_target
-from tacit.attacks.trainers import CloneTrainer, FunctionTrainer, ShadowData, Trainer, auto_trainer
+from tacit.attacks.trainers import AdditiveTrainer, CloneTrainer, FunctionTrainer, ShadowData, Trainer, auto_trainer
 from tacit.errors import UsageError
 from tacit.guarantee import Guarantee
 
 _CONTROL_ROWS = 4_000
 _PLANTED_ROWS = 1_500
 _QUERIES = 1_000
+_COPIES, _WIDTHS, _FLIPS, _MOST_COPIED, _SMOOTH = 8, (0.06, 0.4), 0.05, 30_000, 0.1
 _MOST_GROUPS = 60
 _TURNS = 8
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0}
@@ -144,6 +145,7 @@ class _Run:
     answers: Answers
     access: str
     settings: AttackSettings
+    copies: Any = None
 
     def report(self, trainer: Trainer | None, seconds: float, claim: Guarantee | None) -> AttackReport:
         """Everything."""
@@ -168,11 +170,33 @@ class _Run:
         y = None if labels.kind == "none" else trials.y
         data = ShadowData(trials.X, y, labels.values if labels.kind == "classes" else None, labels.count, fit, self.settings.seed)
         trainer = trainer or auto_trainer(self.target, data, access=self.access)
+        if self.access == "label" and not isinstance(trainer, AdditiveTrainer):
+            self._look_around()
+            data = replace(data, copies=self.copies)
         shadowing = Shadowing(trainer, data, self._shadow_confidence, trials.owner, self.settings.cache)
         return trainer, shadowing.within(seconds, count=self.settings.shadows)
 
+    def _look_around(self) -> None:
+        """Bare labels still say how sure a model is: by how often they stay the same on slightly changed copies (Choquette-Choo et al. 2021)."""
+        X = self.trials.X
+        if self.labels.kind == "classes" and isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "f" and len(X) <= _MOST_COPIED:
+            self.copies = changed(X, _COPIES, np.random.default_rng([self.settings.seed, 15]))
+            more = self.target.answers(self.copies, access=self.access, top=self.settings.top)
+            self.answers = self._averaged(np.concatenate([self.answers, more]))
+            self.labels = replace(self.labels, readings=("probabilities",), rounded=None)
+
+    def _averaged(self, answers: Answers) -> Answers:
+        """Labels of a record and its copies as shares ``[records, classes]``."""
+        if answers.ndim == 1:
+            classes = [str(name) for name in self.labels.names]
+            given = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in answers.tolist()]
+            answers = np.eye(len(classes), dtype=np.float32)[[classes.index(v) if v in classes else 0 for v in given]]
+        blocks = answers.reshape(-1, len(self.trials.X), answers.shape[1])
+        return np.asarray((blocks.sum(axis=0) + _SMOOTH) / (len(blocks) + _SMOOTH * answers.shape[1]))
+
     def _shadow_confidence(self, answers: Answers) -> dict[str, Scores]:
         found = seen(np.asarray(answers), access=self.access, top=self.settings.top)
+        found = found if self.copies is None else self._averaged(found)
         return {name: self.trials.per_unit(values) for name, values in self.labels.confidence(found, shadow=True).items()}
 
     def _confidences(self) -> dict[str, Scores]:
@@ -287,6 +311,16 @@ class _Run:
         )
 
 
+def changed(X: NDArray[np.floating], copies: int, rng: np.random.Generator) -> NDArray[np.floating]:
+    """Copies of all records with noise on numbers, from little to much of their spread, and a few flips of bits: ``[copies · records, features]``."""
+    bits = np.array([len(np.unique(column[:1_000])) <= 2 for column in X.T])
+    low, high, spread, found = X.min(axis=0), X.max(axis=0), X.std(axis=0), []
+    for width in np.geomspace(*_WIDTHS, copies):
+        noise = X + width * spread * rng.standard_normal(X.shape)
+        found.append(np.where(bits, np.where(rng.random(X.shape) < _FLIPS, low + high - X, X), noise).astype(X.dtype))
+    return np.concatenate(found)
+
+
 def _group(grouping: str, value: str, scores: Scores, is_member: NDArray[np.bool_], *, threshold: float) -> tuple[GroupRisk, float]:
     found = evaluate(value, scores, is_member, shadows=0)
     hits, members = int((scores[is_member] > threshold).sum()), int(is_member.sum())
@@ -297,8 +331,6 @@ def _group(grouping: str, value: str, scores: Scores, is_member: NDArray[np.bool
 
 def _marked(found: list[tuple[GroupRisk, float]]) -> list[GroupRisk]:
     """Groups, with those marked whose members are told from others beyond chance, given how many groups were looked at."""
-    from dataclasses import replace
-
     return [replace(group, leaks=bool(p * len(found) <= CHANCE)) for group, p in found]
 
 

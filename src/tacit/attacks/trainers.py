@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tacit.attacks.perceptrons import NetworkRecipe, Networks, train_networks
 from tacit.attacks.shadows import Pool, batched_linear_shadows, batched_shadows
 from tacit.attacks.signals import Answers
-from tacit.attacks.tables import numeric, rows_of, take
+from tacit.attacks.tables import numeric, rows_of, stack, take
 from tacit.attacks.targets import Target, as_target
 from tacit.errors import UsageError
 from tacit.guard import gdp_mu
@@ -43,6 +43,7 @@ class ShadowData:
         classes: how many classes; 0 for none.
         fit: share of correct answers that the target gives to its members; ``None`` if it cannot be told.
         seed: of everything random; protects nothing.
+        copies: slightly changed copies of all records, one table after the other, that shadows are asked about as well; ``None`` for none.
     """
 
     X: Any
@@ -51,6 +52,12 @@ class ShadowData:
     classes: int
     fit: float | None
     seed: int
+    copies: Any = None
+
+    @property
+    def asked(self) -> Any:
+        """What shadows are asked about: all records, then their copies."""
+        return self.X if self.copies is None else stack(self.X, self.copies)
 
     def part(self, members: NDArray[np.bool_]) -> tuple[Any, NDArray[Any] | None]:
         """Records and labels of some members."""
@@ -102,7 +109,7 @@ class FunctionTrainer:
         """See `Trainer`."""
         for column in members.T:
             X, y = data.part(column)
-            yield as_target(self.train(X, y), access=self.access).answers(data.X)
+            yield as_target(self.train(X, y), access=self.access).answers(data.asked)
 
 
 @dataclass
@@ -160,7 +167,7 @@ def _fitted(model: Any, data: ShadowData, members: NDArray[np.bool_], access: st
     X, y = data.part(members)
     with warnings.catch_warnings(action="ignore"):
         model.fit(X) if y is None else model.fit(X, y)
-    return as_target(model, access=access).answers(data.X)
+    return as_target(model, access=access).answers(data.asked)
 
 
 @dataclass
@@ -196,17 +203,18 @@ class NetworksTrainer:
             raise UsageError("Expected classes for shadows that are perceptrons.")
         inputs = self._prepared(data)
         if self.search:
-            self.recipe, self.search = _long_enough(self.recipe, inputs, data, members=members[:, :1]), False
+            self.recipe, self.search = _long_enough(self.recipe, inputs[: len(data.codes)], data, members=members[:, :1]), False
         for start in range(0, members.shape[1], 8):
             part = members[:, start : start + 8]
             rng = np.random.default_rng([data.seed, first + start])
-            networks = train_networks(inputs, data.codes, members=part, classes=data.classes, recipe=self.recipe, rng=rng)
+            own = inputs[: len(data.codes)]
+            networks = train_networks(own, data.codes, members=part, classes=data.classes, recipe=self.recipe, rng=rng)
             for place in range(part.shape[1]):
                 yield _logits(networks, place, inputs)
 
     def _prepared(self, data: ShadowData) -> NDArray[np.float32]:
         if self._inputs is None:
-            self._inputs = numeric(data.X) if self.scaled else np.asarray(data.X, np.float32).reshape(rows_of(data.X), -1)
+            self._inputs = numeric(data.asked) if self.scaled else np.asarray(data.asked, np.float32).reshape(rows_of(data.asked), -1)
         return self._inputs
 
 
@@ -308,7 +316,7 @@ class ModuleTrainer:
         """See `Trainer`."""
         for place, column in enumerate(members.T):
             model = self._trained(data, column, data.seed + first + place)
-            yield as_target(model).answers(data.X)
+            yield as_target(model).answers(data.asked)
 
     def _trained(self, data: ShadowData, members: NDArray[np.bool_], seed: int) -> Any:
         import torch

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 @click.option("--also", multiple=True, type=click.Choice(["extraction", "structure"]), help="Another attack as well; may be given more than once.")
 @click.option("--sensitive", help="A column that the attacker does not know: attribute inference as well.")
 @click.option("--cache", type=click.Path(path_type=Path), help="A folder that keeps what shadows said, for the next attack on the same records.")
-@click.option("--format", "form", type=click.Choice(["text", "json", "sarif", "html"]), default="text", show_default=True, help="What comes out.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "sarif", "cyclonedx", "html"]), default="text", show_default=True, help="What comes out.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write it; standard output if not given.")
 @click.option("--fail-on", type=click.Choice(["info", "low", "medium", "high", "critical", "never"]), default="high", show_default=True,
               help="Exit with 1 if a finding is at least this severe.")

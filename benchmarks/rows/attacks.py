@@ -99,6 +99,19 @@ def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
     return float(differences.mean()) - half, float(differences.mean()) + half
 
 
+def others(options: Options) -> Measured:
+    """Each attack wins on an undefended model and loses behind some defence."""
+    found = _answer("benchmarks.workers.others")
+    checks = []
+    for attack, rows in found.items():
+        checks.append(Check(f"{attack}: wins on an undefended model", rows["none"]["wins"], 1))
+        lost = [name for name, row in rows.items() if not row["wins"]]
+        checks.append(Check(f"{attack}: loses under at least one defence ({', '.join(lost)})", len(lost), 1))
+    shown = found["inversion"]
+    return Measured(shown["none"]["figure"], "correlation with what sets a class apart, undefended", "the same behind labels only",
+                    shown["labels only"]["figure"], tuple(checks), found)
+
+
 def selftest(options: Options) -> Measured:
     """Broken steps caught, correct ones passed, Tacit's engine and Opacus among them."""
     found = _answer("benchmarks.workers.selftest", str(SEEDS_OF_SELFTEST if options.seeds >= 5 else 100))
@@ -147,6 +160,7 @@ def memory(options: Options) -> Measured:
 ROWS = (
     Row("attacks.fusion", "Learned fusion on 6 shadows against the likelihood ratio on 64, four tasks and three families of models", fusion),
     Row("attacks.peers", "Membership inference on the same targets: ART, TensorFlow Privacy, SACRO-ML, ML Privacy Meter", peers),
+    Row("attacks.others", "Inversion, extraction, attribute inference and gradient leakage, undefended and behind defences, with utility", others),
     Row("attacks.selftest", "The step's self-test on broken and correct steps, Tacit's and Opacus's", selftest),
     Row("attacks.bounds", "Coverage and tightness of the lower bounds on ε", bounds),
     Row("attacks.memory", "Peak memory of an attack on a million records", memory),

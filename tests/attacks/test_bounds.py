@@ -114,6 +114,18 @@ def test_a_loop_is_estimated_close_to_its_accountant_and_a_weaker_one_contradict
     assert audit_loop(plan).verdict.startswith("inconsistent with the claim")
 
 
+def test_many_runs_of_a_mechanism_without_noise_contradict_its_claim() -> None:
+    from tacit.attacks import audit_runs
+
+    claim = Guarantee(0.5, DELTA, PrivacyUnit(), Relation.ADD_REMOVE, Scope("d"), TrustModel.curator(), "pld")
+    loud = audit_runs(lambda joined, seed: 100.0 * joined + np.random.default_rng(seed).normal(), runs=60, claim=claim)
+    assert loud.verdict == "inconsistent with the claim"
+    quiet = audit_runs(lambda joined, seed: gdp_mu(0.5, DELTA) * joined + np.random.default_rng(seed).normal(), runs=60, claim=claim)
+    assert quiet.verdict.startswith("no contradiction")
+    with pytest.raises(UsageError, match="at least 20 runs"):
+        audit_runs(lambda joined, seed: 0.0, runs=5)
+
+
 def test_exposure_counts_bits() -> None:
     assert exposure(np.array([5.0]), np.zeros(1023))[0] == pytest.approx(10.0)
     assert exposure(np.array([-5.0]), np.zeros(1023))[0] == pytest.approx(0.0)

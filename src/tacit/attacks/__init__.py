@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tacit.attacks.attribute import AttributeOutcome, attack_attribute
 from tacit.attacks.bounds import LowerBound, lower_bounds
-from tacit.attacks.canaries import CanaryAudit, audit_canaries, audit_loop, exposure
+from tacit.attacks.canaries import CanaryAudit, audit_canaries, audit_loop, audit_runs, exposure
 from tacit.attacks.controls import ControlResult, planted_control
 from tacit.attacks.defending import DefenceRow, DefenceTable, compare_defences
 from tacit.attacks.extraction import Thief, attack_extraction
@@ -34,8 +34,8 @@ __all__ = [
     "InversionOutcome", "Inverter", "LowerBound", "ModuleTrainer", "Moments", "NetworkRecipe", "Networks", "NetworksTrainer", "Outcome", "Pool",
     "RateAt", "Sample", "Target", "Thief", "Trainer", "Update", "as_target", "at_least", "attack", "attack_attribute", "attack_extraction",
     "attack_gradients", "attack_inversion", "attack_linkage", "attack_membership", "attack_property", "attack_structure", "attack_synthetic",
-    "audit_canaries", "audit_loop", "batched_linear_shadows", "batched_shadows", "beats", "by_unit", "check_unlearning", "compare_defences",
-    "confidence", "evaluate", "exact_interval", "exposure", "fit_fusion", "fusion_features", "implied_bound", "labels_in", "linear_leak", "lira",
-    "log_odds", "lower_bounds", "match_gradients", "noised_update", "paired_membership", "planted_control", "relative", "sequential_shadows",
-    "shrunk_lira", "summed", "train_networks", "update_of",
+    "audit_canaries", "audit_loop", "audit_runs", "batched_linear_shadows", "batched_shadows", "beats", "by_unit", "check_unlearning",
+    "compare_defences", "confidence", "evaluate", "exact_interval", "exposure", "fit_fusion", "fusion_features", "implied_bound", "labels_in",
+    "linear_leak", "lira", "log_odds", "lower_bounds", "match_gradients", "noised_update", "paired_membership", "planted_control", "relative",
+    "sequential_shadows", "shrunk_lira", "summed", "train_networks", "update_of",
 ]

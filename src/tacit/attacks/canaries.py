@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from tacit.guard import FULL, gdp_epsilon
 if TYPE_CHECKING:
     from tacit.networks import TrainingPlan
 
+LEAST_RUNS = 20
 CONTRADICTION = 0.999
 """Confidence at which a bound that holds for any mechanism contradicts a claim."""
 
@@ -118,6 +120,26 @@ def audit_loop(plan: TrainingPlan, *, steps: int = 40, delta: float = 1e-5, seed
     claimed = gdp_epsilon(math.sqrt(steps) / (plan.noise_multiplier * factor), delta)
     found = [lower_bounds(total[joined], total[~joined], delta, level=level, seed=seed) for level in (0.95, CONTRADICTION)]
     return CanaryAudit(claimed, delta, found[0], found[1], int(joined.sum()), int((~joined).sum()))
+
+
+def audit_runs(score: Callable[[bool, int], float], *, runs: int = 40, claim: Guarantee | None = None, delta: float = 1e-5) -> CanaryAudit:
+    """The third tier: train many times with and without one canary, whose scores are then independent (Jagielski et al. 2020).
+
+    Slow, and the least is assumed.
+
+    Args:
+        score: trains with (``True``) or without the canary, from the seed that is passed, and returns the canary's score.
+        runs: trainings on either side.
+        claim: what training promises.
+        delta: where there is no claim.
+
+    Raises:
+        UsageError: for fewer than 20 runs on either side.
+    """
+    if runs < LEAST_RUNS:
+        raise UsageError(f"Expected at least {LEAST_RUNS} runs with and without the canary; got {runs}.")
+    inside, outside = (np.array([score(joined, 2 * number + joined) for number in range(runs)], np.float64) for joined in (True, False))
+    return audit_canaries(inside, outside, claim=claim, delta=delta)
 
 
 def exposure(inserted: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,6 +13,8 @@ from scipy.special import ndtri
 LEVEL = 0.99
 """Of the intervals that decide."""
 
+_DEVIATIONS = float(-ndtri((1 - LEVEL) / 2))
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -61,14 +63,19 @@ class Outcome:
 
 
 def paired(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
-    """Interval of the mean of ``first - second``, record by record, at `LEVEL`."""
+    """Interval of the mean of ``first - second``, record by record, at `LEVEL`; for values within one of each other."""
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    half = float(-ndtri((1 - LEVEL) / 2)) * float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
+    half = _DEVIATIONS * math.sqrt(_variance(differences))
     return float(differences.mean()) - half, float(differences.mean()) + half
 
 
 def apart(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
     """Interval of the difference of two means over different records, at `LEVEL`."""
-    spread = math.sqrt(sum(float(side.var(ddof=1)) / len(side) for side in (np.asarray(first, np.float64), np.asarray(second, np.float64))))
-    middle, half = float(np.mean(first) - np.mean(second)), float(-ndtri((1 - LEVEL) / 2)) * spread
+    middle, half = float(np.mean(first) - np.mean(second)), _DEVIATIONS * math.sqrt(_variance(first) + _variance(second))
     return middle - half, middle + half
+
+
+def _variance(values: NDArray[np.float64]) -> float:
+    """Of a mean, as if there were one more value of 1 and of -1: rare events would otherwise look certain (after Agresti & Caffo 2000)."""
+    more = np.append(np.asarray(values, np.float64), [1.0, -1.0])
+    return float(more.var(ddof=1)) / len(more)

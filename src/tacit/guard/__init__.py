@@ -13,6 +13,7 @@ from tacit.guard.ledger_entry import Entry
 from tacit.guard.plan import Plan, PlanStep
 from tacit.guard.policy import Limits, Policy
 from tacit.guard.records import Records
+from tacit.guard.rehearsal import rehearse_answers
 from tacit.guard.sampler import FULL, Sampler
 from tacit.guard.selftest import SelfTest, StepClaim, self_test
 from tacit.guard.session import Session
@@ -20,5 +21,6 @@ from tacit.guard.session import Session
 __all__ = [
     "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "CuratorConversation", "Entry", "FULL", "Filter", "Guard", "Ledger",
     "Limits", "MOST_SITES", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records", "Sampler", "SelfTest", "Session", "Spent", "StepClaim",
-    "answer_with", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "self_test", "skellam_variance", "stated",
+    "answer_with", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "rehearse_answers", "self_test",
+    "skellam_variance", "stated",
 ]

@@ -14,6 +14,7 @@ from tacit.guard.approvals import Standing, entries_of, propose, require_approve
 from tacit.guard.filters import Filter
 from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep
 from tacit.guard.policy import Policy
+from tacit.guard.rehearsal import rehearse_answers
 from tacit.guard.session import Session
 from tacit.guard.sources import paid_for
 from tacit.questions import GRID, RecordSource, UnitCount
@@ -116,6 +117,7 @@ class Guard:
 
         Raises:
             Refused: if policy, minimum number of units, approval or budget say no; then nothing is charged for the plan.
+            VerificationError: if answers to made-up records are not what plans promise (tested once per process); then nothing is charged at all.
             StorageError: if the ledger cannot be written; then nothing is answered.
         """
         self.require(plan)
@@ -135,6 +137,7 @@ class Guard:
         return self.policy.limits.approval != "automatic"
 
     def _charged_session(self, plan: Plan, share: Fraction, *, approval: bool) -> Session:
+        rehearse_answers(plan.mechanism, plan.relation)
         session = Session(plan, self._records, source=self._source, share=share)
         self.last_charge = self.ledger.charge(
             self.scope, plan=plan, cost=plan_cost(plan), rule=self.policy.accounting, approval=approval,

@@ -22,7 +22,7 @@ from tacit.learn.boosting import random_tree
 from tacit.learn.discovery import simplex, total_of
 from tacit.learn.driver import Steps
 from tacit.learn.spending import Outlay, preparation, unit_clip
-from tacit.learn.training import LearnSpec, Preparation, TargetSpec, open_and_run, provenance_of, structure_generator
+from tacit.learn.training import LearnSpec, Preparation, TargetSpec, evidence_of, open_and_run, provenance_of, structure_generator
 from tacit.models import AnomalyModel
 from tacit.questions import GRID, CellCounts, Frame, MarginCounts, Partition, Update
 from tacit.questions.losses import MARGIN_UNIT
@@ -177,7 +177,8 @@ def fit_anomaly(spec: LearnSpec, aggregator: Aggregator, shape: AnomalyShape | N
         return frame, updates, edges, below
 
     (frame, updates, edges, below), plan, conversation = open_and_run(spec, aggregator, _outlays(spec, shape), whole=whole)
-    return AnomalyModel(frame, updates, conversation.guarantee, provenance_of(plan, conversation, aggregator), edges=edges, below=below)
+    provenance, evidence = provenance_of(plan, conversation, aggregator), evidence_of(aggregator)
+    return AnomalyModel(frame, updates, conversation.guarantee, provenance, evidence, edges=edges, below=below)
 
 
 def _length(partitions: int) -> int:

@@ -15,7 +15,7 @@ from tacit.guarantee import Budget
 from tacit.guard import Aggregator
 from tacit.learn.driver import Steps, converse
 from tacit.learn.spending import Outlay, planned
-from tacit.learn.training import provenance_of
+from tacit.learn.training import evidence_of, provenance_of
 from tacit.models import CountSeries
 from tacit.questions import GRID, TimeCounts, UnitLengths
 from tacit.questions.timecounts import MOST_CELLS
@@ -103,7 +103,7 @@ def count_over_time(spec: CountSpec, aggregator: Aggregator) -> CountSeries:
         return CountSeries(
             spec.begin, spec.width, spec.keys or ("all",), np.ascontiguousarray(answer.reshape(question.series, spec.bins).T) / GRID,
             plan.step(len(outlays) - 1).noise_multiplier * length / GRID, (question.clip or GRID) / GRID, conversation.guarantee,
-            provenance_of(plan, conversation, aggregator), by=spec.column or "",
+            provenance_of(plan, conversation, aggregator), evidence_of(aggregator), by=spec.column or "",
         )
     finally:
         conversation.close()

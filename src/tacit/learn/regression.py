@@ -15,7 +15,7 @@ from tacit.guard import Aggregator, Plan, skellam_variance
 from tacit.learn.discovery import MOST_VALUES
 from tacit.learn.driver import Steps
 from tacit.learn.spending import Outlay, planned, preparation, unit_clip, with_rest
-from tacit.learn.training import LearnSpec, Preparation, most_outputs, open_and_run, provenance_of
+from tacit.learn.training import LearnSpec, Preparation, evidence_of, most_outputs, open_and_run, provenance_of
 from tacit.models import LinearModel
 from tacit.questions import GRID, LinearGradient, Moments, Target
 from tacit.questions.linear import DESIGN_UNIT, design_names
@@ -218,7 +218,7 @@ def _run_linear(spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay], 
 
     (target, domain, weights), plan, conversation = open_and_run(spec, aggregator, outlays, whole=whole)
     loss = "squared" if target.bounds else ("softmax" if target.outputs > 1 else "logistic")
-    return LinearModel(target, loss, domain, weights, conversation.guarantee, provenance_of(plan, conversation, aggregator))
+    return LinearModel(target, loss, domain, weights, conversation.guarantee, provenance_of(plan, conversation, aggregator), evidence_of(aggregator))
 
 
 def design_width(spec: LearnSpec) -> int:

@@ -19,7 +19,7 @@ from tacit.learn.anomaly import LEVELS, MARGIN_SHARE, UNLABELLED, shares_below
 from tacit.learn.driver import Steps
 from tacit.learn.regression import design_width, trimmed
 from tacit.learn.spending import Outlay, preparation, unit_clip
-from tacit.learn.training import LearnSpec, Preparation, open_and_run, provenance_of
+from tacit.learn.training import LearnSpec, Preparation, evidence_of, open_and_run, provenance_of
 from tacit.models import SubspaceModel
 from tacit.questions import GRID, Moments, SpreadCounts, Target
 from tacit.questions.losses import MARGIN_UNIT
@@ -61,6 +61,7 @@ def fit_subspace(spec: LearnSpec, aggregator: Aggregator) -> SubspaceModel:
     target = Target(UNLABELLED.column, classes=UNLABELLED.classes or ())
     return SubspaceModel(
         target, domain, directions, edges, below, conversation.guarantee, provenance_of(plan, conversation, aggregator),
+        evidence_of(aggregator),
     )
 
 

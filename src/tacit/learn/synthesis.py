@@ -22,7 +22,7 @@ from tacit.learn.bins import stride_for
 from tacit.learn.discovery import simplex, total_of
 from tacit.learn.driver import Steps
 from tacit.learn.spending import MOST_CODES, Outlay, preparation, unit_clip
-from tacit.learn.training import LearnSpec, Preparation, TargetSpec, open_and_run, provenance_of
+from tacit.learn.training import LearnSpec, Preparation, TargetSpec, evidence_of, open_and_run, provenance_of
 from tacit.models import SyntheticModel
 from tacit.questions import GRID, Binning, Histogram, Marginals
 from tacit.questions.marginals import MOST_CELLS
@@ -207,7 +207,8 @@ def fit_synthetic(spec: LearnSpec, aggregator: Aggregator, shape: SynthesisShape
     total = max(float(size), 1.0) if aggregator.unit.is_record else max(float(np.mean([table.sum() for table in parts.tables])), 1.0)
     provenance = provenance_of(plan, conversation, aggregator)
     return SyntheticModel(
-        parts.binning, parts.cliques, parts.tables, parts.sigma, parts.codes, total, conversation.guarantee, provenance, whole=shape.whole,
+        parts.binning, parts.cliques, parts.tables, parts.sigma, parts.codes, total, conversation.guarantee, provenance, evidence_of(aggregator),
+        whole=shape.whole,
     )
 
 

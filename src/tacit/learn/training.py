@@ -16,7 +16,7 @@ from tacit.crypto import PublicSeed
 from tacit.domain import Category, Domain, Numeric
 from tacit.errors import DataError, UsageError
 from tacit.guarantee import Budget
-from tacit.guard import Aggregator, Conversation, Plan
+from tacit.guard import Aggregator, Conversation, Plan, rehearse_answers
 from tacit.learn.bins import binning_of, stride_for
 from tacit.learn.boosting import Boosting, BoostingShape
 from tacit.learn.discovery import MOST_VALUES, found_domain, texts_among
@@ -233,6 +233,11 @@ def structure_generator(spec: LearnSpec, plan: Plan) -> np.random.Generator:
     return PublicSeed.of(study=spec.purpose, roster=(), run=plan.run).generator("structure")
 
 
+def evidence_of(aggregator: Aggregator) -> tuple[dict[str, Any], ...]:
+    """What the model keeps of the rehearsal that came before the plan was charged."""
+    return (rehearse_answers(aggregator.mechanism, aggregator.relation).to_dict(),)
+
+
 def provenance_of(plan: Plan, conversation: Conversation, aggregator: Aggregator) -> Provenance:
     """Where a model comes from."""
     sequence, head = conversation.charge
@@ -263,7 +268,7 @@ def fit_additive(spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay],
         return frame, updates
 
     (frame, updates), plan, conversation = open_and_run(spec, aggregator, outlays, whole=whole)
-    return AdditiveModel(frame, updates, conversation.guarantee, provenance_of(plan, conversation, aggregator))
+    return AdditiveModel(frame, updates, conversation.guarantee, provenance_of(plan, conversation, aggregator), evidence_of(aggregator))
 
 
 def fit_boosted(spec: LearnSpec, aggregator: Aggregator, shape: BoostingShape | None = None) -> AdditiveModel:

@@ -194,7 +194,7 @@ def test_without_a_budget_what_needs_no_shadows_is_tried(forest: RandomForestCla
     report = attack(forest, *sides, budget="0s")
     assert report.described.shadows == 0
     assert report.verdict == "leak found"
-    assert {result.name for result in report.results} >= {"confidence alone", "correct or not", "confidence within its class"}
+    assert {result.name for result in report.results} >= {"confidence alone", "correct or not", "confidence within its class", "entropy"}
 
 
 def test_numbers_are_attacked(sides: Sides) -> None:

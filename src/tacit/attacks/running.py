@@ -21,7 +21,7 @@ from tacit.attacks.outcome import Outcome
 from tacit.attacks.report import AttackReport, Described, GroupRisk
 from tacit.attacks.sample import LEAST, Trials
 from tacit.attacks.shadowing import Shadowing, Shadows
-from tacit.attacks.signals import Answers, Labels, seen
+from tacit.attacks.signals import Answers, Labels, modified_entropy, seen
 from tacit.attacks.structure import attack_structure
 from tacit.attacks.tables import numeric, take
 from tacit.attacks.targets import Target, as_target
@@ -208,6 +208,9 @@ class _Run:
         """What needs no shadows."""
         found = {f"{ALONE}, as {name}" if len(self.labels.readings) > 1 else ALONE: values for name, values in self._confidences().items()}
         if self.labels.kind == "classes" and self.trials.owner is None:
+            reading = self.labels.readings[0]
+            if self.answers.ndim == 2 and reading in ("probabilities", "logits"):
+                found["entropy"] = modified_entropy(self.answers, self.labels.values, reading)
             found["confidence within its class"] = _within(next(iter(found.values())), self.labels.values)
             correct = self.labels.correct(self.answers)
             if correct is not None:

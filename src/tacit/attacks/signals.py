@@ -118,6 +118,18 @@ def _own_of_many(values: NDArray[np.float64], codes: NDArray[np.int64], reading:
     return np.asarray(own - top - np.log(np.exp(values - top[:, None]).sum(axis=1)))
 
 
+def modified_entropy(answers: Answers, codes: NDArray[np.int64], reading: str) -> NDArray[np.float64]:
+    """Certainty with regard to the record's own label, larger for «sure and right» (Song & Mittal 2021, section 4.1): float64 ``[records]``."""
+    values = np.asarray(answers, np.float64)
+    if reading == "logits":
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        values /= values.sum(axis=1, keepdims=True)
+    p = np.clip(values, 1e-12, 1 - 1e-12)
+    own = np.take_along_axis(p, codes[:, None], axis=1)[:, 0]
+    rest = (p * np.log1p(-p)).sum(axis=1) - own * np.log1p(-own)
+    return np.asarray((1 - own) * np.log(own) + rest)
+
+
 def _log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
     clipped = np.clip(p, 1e-12, 1 - 1e-12)
     return np.asarray(np.log(clipped) - np.log1p(-clipped))

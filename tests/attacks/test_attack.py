@@ -306,6 +306,10 @@ def test_the_cache_gives_the_same_and_never_other_records_shadows(forest: Random
     assert attack(forest, (changed, y), others, settings=settings).described.cached == 0
     files[0].write_bytes(b"damaged")
     assert attack(forest, *sides, settings=settings).described.cached == 2
+    seen = attack(forest, *sides, access="label", settings=settings)
+    assert seen.described.cached == 0
+    fresh = attack(forest, *sides, access="label", settings=AttackSettings(shadows=4, controls=False))
+    assert np.array_equal(seen.scores, fresh.scores)
     deeper = RandomForestClassifier(20, max_depth=3, random_state=0).fit(*sides[0])
     assert attack(deeper, *sides, settings=settings).described.cached == 0
 

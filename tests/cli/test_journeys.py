@@ -90,6 +90,26 @@ def test_a_network_uses_the_budget_up_once(tacit: Tacit, place: Path) -> None:
     assert not (place / "second.tacit").exists()
 
 
+def test_an_attack_on_a_model_is_noted_where_it_was_paid(tacit: Tacit, place: Path) -> None:
+    write(place / "events.parquet", events(seed=4))
+    write(place / "others.parquet", events(seed=5))
+    policy(place)
+    assert tacit("train", "events.parquet", "--target", "label", "--positive", "bad", "--budget", "1", "--drop", "user").code == 0
+    sides = ("attack", "model.tacit", "--data", "events.parquet", "--against", "others.parquet", "--shadows", 4, "--fail-on", "never")
+    done = tacit(*sides, "--policy", "tacit.toml", "--format", "json")
+    assert done.code == 0, done.err
+    assert "attack on" in done.err
+    entry = json.loads(tacit("ledger", "show", "--format", "json").out)["entries"][-1]
+    assert (entry["kind"], entry["body"]["verdict"]) == ("attack", json.loads(done.out)["verdict"])
+    assert not any(isinstance(value, float) for value in entry["body"].values())
+    assert entry["body"]["verdict"] in tacit("ledger", "show").out
+    (place / "other").mkdir()
+    policy(place / "other")
+    refused = tacit(*sides, "--policy", "other/tacit.toml")
+    assert refused.code in (2, 3)
+    assert refused.out == ""
+
+
 def test_a_refresh_supersedes_and_old_charges_remain(tacit: Tacit, place: Path) -> None:
     write(place / "october.parquet", events(seed=1))
     write(place / "november.parquet", events(seed=2))

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from tacit.attacks.outcome import Outcome, apart, paired
 from tacit.attacks.sample import Sample
-from tacit.attacks.signals import Labels
 from tacit.attacks.tables import numeric, rows_of, stack, take
 from tacit.attacks.targets import as_target
 from tacit.errors import DataError, UsageError
@@ -152,6 +151,6 @@ def _told(asked: Any, X: Any, y: NDArray[Any], values: NDArray[Any], *, sensitiv
     columns = []
     for value in values.tolist():
         answers = asked.answers(with_column(X, sensitive, value), access=access)
-        labels = Labels.of(y, answers, asked.classes)
+        labels = asked.labels(y, answers)
         columns.append(-np.logaddexp(0, -next(iter(labels.confidence(answers).values()))))
     return np.stack(columns, axis=1)

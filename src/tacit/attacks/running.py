@@ -102,7 +102,7 @@ def attack(
     asked = as_target(target, access=access)
     trials = Trials.of(members, nonmembers)
     answers = asked.answers(trials.X, access=access, top=chosen.top)
-    labels = Labels.of(trials.y, answers, asked.classes)
+    labels = asked.labels(trials.y, answers)
     run = _Run(asked, trials, labels, answers, access, chosen)
     return run.report(_given(trainer, access), seconds, claim or asked.guarantee)
 
@@ -173,7 +173,8 @@ class _Run:
         if self.access == "label" and not isinstance(trainer, AdditiveTrainer):
             self._look_around()
             data = replace(data, copies=self.copies)
-        shadowing = Shadowing(trainer, data, self._shadow_confidence, trials.owner, self.settings.cache)
+        parts = (self.access, self.settings.top, self.labels.readings, self.labels.rounded, self.labels.names, self.copies is not None)
+        shadowing = Shadowing(trainer, data, self._shadow_confidence, trials.owner, self.settings.cache, repr(parts))
         return trainer, shadowing.within(seconds, count=self.settings.shadows)
 
     def _look_around(self) -> None:

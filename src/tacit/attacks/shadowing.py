@@ -74,7 +74,8 @@ class Shadowing:
         data: on what.
         confidence: from a shadow's answers to confidences per reading, each ``[units]``.
         owner: the unit of each record, dense from 0; ``None`` if every record is one.
-        cache: folder where confidences are kept under a digest of records, members, recipe and seed; ``None`` for none.
+        cache: folder where confidences are kept under a digest of records, members, recipe, seed and how they are seen; ``None`` for none.
+        seen: in words, what decides on confidences beside answers: access, readings, rounding, copies.
     """
 
     trainer: Trainer
@@ -82,6 +83,7 @@ class Shadowing:
     confidence: Confidence
     owner: NDArray[np.int64] | None = None
     cache: Path | None = None
+    seen: str = ""
     cached: int = 0
     _records: str = ""
 
@@ -128,7 +130,7 @@ class Shadowing:
         if not self._records:
             labels = b"" if self.data.y is None else np.asarray(self.data.y).astype(str).tobytes()
             self._records = hashlib.sha256(fingerprint(self.data.X).encode() + labels).hexdigest()
-        parts = (self._records, np.packbits(column).tobytes().hex(), self.trainer.key, self.data.seed, number)
+        parts = (self._records, np.packbits(column).tobytes().hex(), self.trainer.key, self.data.seed, number, self.seen)
         return self.cache / f"{hashlib.sha256(repr(parts).encode()).hexdigest()}.npz"
 
     def _kept(self, column: NDArray[np.bool_], number: int) -> dict[str, NDArray[np.float32]] | None:

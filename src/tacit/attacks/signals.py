@@ -156,8 +156,8 @@ class Labels:
     rounded: int | None
 
     @classmethod
-    def of(cls, y: NDArray[Any] | None, answers: Answers, classes: tuple[Any, ...] | None) -> Labels:
-        """From labels, the target's answers and the classes it names.
+    def of(cls, y: NDArray[Any] | None, answers: Answers, classes: tuple[Any, ...] | None, positive: str | None = None) -> Labels:
+        """From labels, the target's answers, the classes it names, and the label that it tells from all others, where it does.
 
         Raises:
             DataError: if labels do not fit the answers.
@@ -170,6 +170,9 @@ class Labels:
         numbers = y.dtype.kind == "f" and not np.array_equal(y, np.rint(y))
         if classes is None and answers.ndim == 1 and answers.dtype.kind in "biuf" and (numbers or len(np.unique(y)) > _MOST_CLASSES):
             return cls("number", np.asarray(y, np.float64), 0, (), ("number",), rounded)
+        if positive is not None and classes is not None:
+            hits = np.array([_key(value) == positive for value in y.tolist()], np.int64)
+            return cls("classes", hits, 2, classes, readings(answers), rounded)
         names = _class_names(y, answers, classes)
         places = {_key(name): place for place, name in enumerate(names)}
         found, inverse = np.unique(y, return_inverse=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tacit.attacks.signals import Answers, seen
+from tacit.attacks.signals import Answers, Labels, seen
 from tacit.attacks.tables import rows_of, take
 from tacit.errors import DataError, MissingExtra, UsageError
 from tacit.guarantee import Guarantee
@@ -37,6 +37,7 @@ class Target:
         classes: the labels in the order of the answers; ``None`` if nobody says.
         model: what was passed, for attacks that look inside.
         guarantee: what the model promises, if it says so.
+        positive: the label that the model tells from all others; ``None`` if it names its classes.
     """
 
     name: str
@@ -45,6 +46,11 @@ class Target:
     classes: tuple[Any, ...] | None = None
     model: Any = None
     guarantee: Guarantee | None = None
+    positive: str | None = None
+
+    def labels(self, y: Any, answers: Answers) -> Labels:
+        """What records' labels are to the target; see `Labels`."""
+        return Labels.of(y, answers, self.classes, self.positive)
 
     def answers(self, X: Any, *, access: str = "logits", top: int = 3) -> Answers:
         """What an attacker with this access sees; see `seen`.
@@ -124,7 +130,7 @@ def _of_tacit(model: Predictor, access: str, *, name: str | None = None) -> Targ
         ask: Callable[[Any], Answers] = model.predict
     else:
         ask = model.decision_function if inside else model.predict_proba
-    return Target(name or f"a {type(model).__name__}", "tacit", ask, model.classes or None, model, model.guarantee)
+    return Target(name or f"a {type(model).__name__}", "tacit", ask, model.classes or None, model, model.guarantee, model.target.positive)
 
 
 def _of_estimator(model: Any, access: str) -> Target:

@@ -9,7 +9,6 @@ import numpy as np
 
 from tacit.attacks.judging import AttackResult, evaluate
 from tacit.attacks.sample import Trials
-from tacit.attacks.signals import Labels
 from tacit.attacks.targets import as_target
 
 MARGIN = 0.05
@@ -60,7 +59,7 @@ def check_unlearning(after: Any, forgotten: Any, others: Any, *, retrained: Any,
         for one in (model, retrained):
             asked = as_target(one, access=access)
             answers = asked.answers(trials.X, access=access)
-            values.append(next(iter(Labels.of(trials.y, answers, asked.classes).confidence(answers).values())))
+            values.append(next(iter(asked.labels(trials.y, answers).confidence(answers).values())))
         return evaluate("surer than without the records", trials.per_unit(np.asarray(values[0] - values[1])), trials.is_member, shadows=1)
 
     return Forgetting(surer(after), None if before is None else surer(before))

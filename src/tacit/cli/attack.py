@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tacit.attacks import AttackReport, Sample, Target
+    from tacit.guard import Ledger
 
 
 @click.command()
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     "--format", "form", type=click.Choice(["text", "json", "sarif", "cyclonedx", "html"]), default="text", show_default=True, help="What comes out.",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write it; standard output if not given.")
+@click.option("--policy", type=click.Path(path_type=Path), help="The owner's policy: notes the verdict in the ledger that paid for the model.")
 @click.option("--fail-on", type=click.Choice(["info", "low", "medium", "high", "critical", "never"]), default="high", show_default=True,
               help="Exit with 1 if a finding is at least this severe.")
 @DATA_FORMAT
@@ -53,9 +55,13 @@ def attack(model: str, data: str, against: str, **options: Any) -> int:
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"Expected a folder at «{output.parent}»; there is none. Make it, or name another with --output.")
     target = as_target(model, access=options["access"])
+    if options["policy"] is not None:
+        _paying(target, options["policy"])
     sides = [_sample(_read(path, options["data_format"]), target, options) for path in (data, against)]
     report = _attacked(target, sides, options)
     text = report.render(options["form"])
+    if options["policy"] is not None:
+        click.echo(_noted(report, target, options["policy"]), err=True)
     if output is None:
         click.echo(text)
     else:
@@ -65,6 +71,37 @@ def attack(model: str, data: str, against: str, **options: Any) -> int:
             file.write(text.encode())
         click.echo(f"{output}: {report.verdict}; {len(report.findings)} findings", err=True)
     return 1 if options["fail_on"] != "never" and at_least(report.findings, options["fail_on"]) else 0
+
+
+def _paying(target: Target, policy: Path) -> Ledger:
+    """The ledger that paid for a model.
+
+    Raises:
+        UsageError: for a model that is not Tacit's.
+        VerificationError: if the ledger did not pay for it.
+    """
+    from tacit.guard import Ledger, Policy
+    from tacit.models import Predictor, verify_against
+
+    if not isinstance(target.model, Predictor):
+        raise UsageError("Expected a Tacit model for --policy: a ledger notes attacks on what it paid for. Leave --policy out.")
+    found = Policy.load(policy)
+    ledger = Ledger.open(found.ledger, key=found.key, create=False)
+    verify_against(target.model, ledger.entries())
+    return ledger
+
+
+def _noted(report: AttackReport, target: Target, policy: Path) -> str:
+    """Verdict, and the digest of the report as JSON: what a promotion can point at. No figure, because the ledger may be shown to others."""
+    import hashlib
+
+    ledger, text = _paying(target, policy), report.to_json()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    body = {
+        "model": target.model.digest, "verdict": report.verdict, "report": digest, "findings": sorted({finding.rule for finding in report.findings}),
+    }
+    entry = ledger.record("attack", target.model.guarantee.scope, body)
+    return f"ledger entry {entry.sequence}: attack on {target.model.digest[:16]}, head {ledger.head[:16]}"
 
 
 def _attacked(target: Target, sides: list[Sample], options: dict[str, Any]) -> AttackReport:

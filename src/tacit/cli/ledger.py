@@ -110,4 +110,6 @@ def _what(entry: Entry) -> str:
         return f"{printable(entry.body['plan']['purpose'])} (epsilon so far {entry.body['epsilon_after']:.4g})"
     if entry.kind == "proposal":
         return f"{printable(entry.body['plan']['purpose'])} (plan {entry.body['plan_digest'][:16]})"
+    if entry.kind == "attack":
+        return f"{printable(entry.body['verdict'])} (model {entry.body['model'][:16]})"
     return f"plan {entry.body['plan_digest'][:16]}" if entry.kind == "approval" else ""

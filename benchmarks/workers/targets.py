@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.peers.rates import rates
 from benchmarks.tasks import TASKS
 from benchmarks.workers.fusion import FEW, clock, confidences
-from tacit.attacks import Moments, Networks, fit_fusion, fusion_features, paired_membership, shrunk_lira, train_networks
+from tacit.attacks import Networks, fit_fusion, fusion_features, paired_membership, relative, train_networks
 
 REFERENCES = 16
 """Models that a peer gets to compare with."""
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     for place in range(count):
         scores, spent = clock(lambda t=margin[place]: fusion.score(fusion_features(t, shadows, few)))
         line = {"Tacit, 6 shadows": {**rates(scores, masks[:, place]), "cpu_seconds": training + fitting + spent}}
-        scores, spent = clock(lambda t=margin[place]: shrunk_lira(t, Moments.of(shadows[:, :2], few[:, :2])))
+        scores, spent = clock(lambda t=margin[place]: relative(t, shadows[:, :2]))
         line["Tacit, 2 shadows"] = {**rates(scores, masks[:, place]), "cpu_seconds": training / 3 + spent}
         line["Tacit, none"] = {**rates(margin[place], masks[:, place]), "cpu_seconds": 0.0}
         found.append(line)

@@ -16,7 +16,7 @@ from tacit.attacks.controls import ControlResult, alike_control, found_control, 
 from tacit.attacks.extraction import Thief, attack_extraction
 from tacit.attacks.fusion import LEAST_SHADOWS, Fusion, fit_fusion, fusion_features
 from tacit.attacks.judging import CHANCE, RateAt, Scores, evaluate, exact_interval, tail_p_value
-from tacit.attacks.membership import SHADOWED, Moments, relative, shrunk_lira
+from tacit.attacks.membership import SHADOWED, Moments, relative
 from tacit.attacks.outcome import Outcome
 from tacit.attacks.report import AttackReport, Described, GroupRisk
 from tacit.attacks.sample import LEAST, Trials
@@ -36,7 +36,7 @@ _COPIES, _WIDTHS, _FLIPS, _MOST_COPIED, _SMOOTH = 8, (0.06, 0.4), 0.05, 30_000, 
 _MOST_GROUPS = 60
 _TURNS = 8
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0}
-FUSION, ALONE = "learned fusion", "confidence alone"
+FUSION, RELATIVE, ALONE = "learned fusion", "relative confidence", "confidence alone"
 ALSO = ("extraction", "structure")
 
 
@@ -227,9 +227,11 @@ class _Run:
         if shadows.count >= LEAST_SHADOWS:
             fusion = fit_fusion(others, shadows.membership, rng=np.random.default_rng([self.settings.seed, 5]))
             scores[FUSION] = fusion.score(fusion_features(target, others, shadows.membership))
+        else:  # two shadows tell what is usual for a record, and little of how that varies
+            scores[RELATIVE] = relative(target, others)
         names = [name for name in reversed(SHADOWED) if name != "likelihood ratio, per record" or shadows.count >= 8]
         scores |= {name: SHADOWED[name](target, moments) for name in names}
-        scores["relative confidence"] = relative(target, others)
+        scores.setdefault(RELATIVE, relative(target, others))
         scores[ALONE] = target
         return scores, self._alike(fusion, others, shadows)
 
@@ -239,7 +241,7 @@ class _Run:
         for turn in range(turns):
             rest = [place for place in range(shadows.count) if place // 2 != turn // 2] or [turn ^ 1]
             one, kept, membership = np.asarray(others[:, turn], np.float64), others[:, rest], shadows.membership[:, rest]
-            total += shrunk_lira(one, Moments.of(kept, membership)) if fusion is None else fusion.score(fusion_features(one, kept, membership))
+            total += relative(one, kept) if fusion is None else fusion.score(fusion_features(one, kept, membership))
         return total / turns
 
     # ----------------------------------------------------------------------------------------------------------------- controls

@@ -22,7 +22,7 @@ from tacit import Budget
 from tacit.attacks import AttackSettings, NetworkRecipe, NetworksTrainer, Sample, as_target, at_least, attack, train_networks
 from tacit.errors import DataError, UsageError
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, Scope, TrustModel
-from tacit.learn import BoostedTreesClassifier
+from tacit.learn import AnomalyDetector, BoostedTreesClassifier, BoostedTreesRegressor, LinearClassifier, LinearRegressor
 
 ROWS = 1_600
 FEW = AttackSettings(shadows=4)
@@ -446,7 +446,7 @@ def test_what_is_wrong_is_said(forest: RandomForestClassifier, sides: Sides) -> 
         attack(forest, (X, y + 1), (Z, z + 1))
     with pytest.raises(DataError, match="one row per record"):
         attack(lambda rows: np.zeros(3), *sides)
-    with pytest.raises(DataError, match="finite answers"):
+    with pytest.raises(DataError, match="numbers as answers"):
         attack(lambda rows: np.full(len(rows), np.nan), *sides)
     with pytest.raises(UsageError, match="a model that has predict"):
         attack(3, *sides)
@@ -518,3 +518,28 @@ def test_the_model_card_is_valid_cyclonedx(forest: RandomForestClassifier, sides
     assert validation.JsonStrictValidator(SchemaVersion.V1_6).validate_str(text.replace("machine-learning-model", "wish")) is not None
     report.save(tmp_path / "model.cdx.json")
     assert json.loads((tmp_path / "model.cdx.json").read_text())["vulnerabilities"][0]["id"] == "TA101"
+
+
+KINDS: list[tuple[str, Callable[[], Any], str]] = [
+    ("anomalies by trees", lambda: AnomalyDetector(Budget(2.0, 1e-5), trees=8), "none"),
+    ("anomalies by components", lambda: AnomalyDetector(Budget(2.0, 1e-5), method="components"), "none"),
+    ("three classes", lambda: BoostedTreesClassifier(Budget(4.0, 1e-5), classes=[0, 1, 2], trees=8), "three"),
+    ("a number", lambda: BoostedTreesRegressor(Budget(4.0, 1e-5), bounds=(-4, 4), trees=8), "number"),
+    ("two classes, linear", lambda: LinearClassifier(Budget(4.0, 1e-5), classes=[0, 1]), "two"),
+    ("three classes, linear", lambda: LinearClassifier(Budget(4.0, 1e-5), classes=[0, 1, 2]), "three"),
+    ("a number, linear", lambda: LinearRegressor(Budget(4.0, 1e-5), bounds=(-4, 4)), "number"),
+]
+
+
+@pytest.mark.parametrize(("kind", "build", "what"), KINDS, ids=[kind for kind, _, _ in KINDS])
+def test_every_kind_of_tacit_model_has_shadows_of_its_own_kind(kind: str, build: Callable[[], Any], what: str) -> None:
+    rng = np.random.default_rng(15)
+    X = rng.normal(size=(600, 4))
+    labels = {"two": (X[:, 0] > 0).astype(int), "three": rng.integers(0, 3, 600), "number": X[:, 0] + rng.normal(size=600), "none": None}[what]
+    fit = build().fit(X[:300]) if labels is None else build().fit(X[:300], labels[:300])
+    sides = (X[:300], X[300:]) if labels is None else ((X[:300], labels[:300]), (X[300:], labels[300:]))
+    report = attack(fit.model_, *sides, settings=AttackSettings(shadows=4, controls=False))
+    assert report.described.shadows == 4
+    assert "perceptrons" not in report.described.trainer
+    assert report.described.assumption
+    assert not report.first.contradicts

@@ -62,9 +62,18 @@ class Target:
         found = found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
         if found.ndim not in (1, 2) or len(found) != rows_of(X):
             raise DataError(f"Expected the target to answer with one row per record; got the shape {found.shape} for {rows_of(X)} records.")
-        if found.dtype.kind == "f" and not np.isfinite(found).all():
-            raise DataError(f"Expected finite answers; {(~np.isfinite(found)).any(axis=-1 if found.ndim == 2 else None).sum()} are not.")
-        return seen(found, access=access, top=top)
+        if found.dtype.kind == "f" and np.isnan(found).any():
+            raise DataError(f"Expected numbers as answers; {int(np.isnan(found).sum())} of them are none.")
+        return seen(_bounded(found), access=access, top=top)
+
+
+def _bounded(answers: Answers) -> Answers:
+    """Infinite answers just beyond the finite ones: more than anything else, and no more than that."""
+    if answers.dtype.kind != "f" or np.isfinite(answers).all():
+        return answers
+    known = answers[np.isfinite(answers)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    return np.clip(answers, low - 1.0, high + 1.0)
 
 
 def as_target(model: Any, *, access: str = "logits") -> Target:

@@ -18,9 +18,10 @@ from tacit.attacks.signals import Answers
 from tacit.attacks.tables import numeric, rows_of, stack, take
 from tacit.attacks.targets import Target, as_target
 from tacit.errors import UsageError
+from tacit.guarantee import Budget
 from tacit.guard import gdp_mu
 from tacit.learn.regression import ITERATIONS
-from tacit.models import AdditiveModel, LinearModel
+from tacit.models import AdditiveModel, AnomalyModel, LinearModel, NetworkModel, Predictor, SequenceModel, SubspaceModel
 from tacit.models.base import as_columns
 from tacit.questions.linear import DESIGN_UNIT, design
 
@@ -28,6 +29,7 @@ _EPOCHS = (4, 8, 16, 32, 64, 128)
 _NEAR = 0.01
 _SLOW = 1.5
 _LEARNING_SHARE = 0.9
+_DEFAULTS = "trained anew with the defaults of its kind, at the budget of its guarantee"
 _STAND_IN = "how the target was trained is not known; its shadows are "
 _ROWS = 8_192
 
@@ -114,11 +116,20 @@ class FunctionTrainer:
 
 @dataclass
 class CloneTrainer:
-    """Shadows of an estimator with scikit-learn's interface: unfitted copies with other random states, in processes where one takes long."""
+    """Shadows of an estimator with scikit-learn's interface: unfitted copies with other random states, in processes where one takes long.
+
+    Args:
+        estimator: fitted or not; left as it is.
+        access: what the attacker sees of answers.
+        assumption: see `Trainer`.
+        names: of the classes, if the estimator is to learn these in place of the labels as they were passed.
+        seconds: that one shadow took; measured.
+    """
 
     estimator: Any
     access: str = "logits"
     assumption: str = ""
+    names: tuple[Any, ...] = ()
     seconds: float | None = None
 
     @property
@@ -139,6 +150,8 @@ class CloneTrainer:
         """See `Trainer`."""
         import time
 
+        if self.names and data.codes is not None:
+            data = replace(data, y=np.array(self.names, dtype=object)[data.codes])
         jobs = [(self._fresh(data.seed + first + place), column) for place, column in enumerate(members.T)]
         if self.seconds is not None and self.seconds > _SLOW and len(jobs) > 1:
             from joblib import Parallel, cpu_count, delayed
@@ -361,8 +374,10 @@ def auto_trainer(target: Target, data: ShadowData, *, access: str = "logits") ->
         UsageError: if nothing can be trained: records without labels and a target that cannot be copied.
     """
     model = target.model
-    if isinstance(model, (AdditiveModel, LinearModel)) and model.loss == "logistic":
+    if type(model) in (AdditiveModel, LinearModel) and model.loss == "logistic" and data.codes is not None:
         return AdditiveTrainer(model)
+    if isinstance(model, Predictor) and model.guarantee.holds and (again := _again(model)) is not None:
+        return CloneTrainer(again, access, _DEFAULTS, model.classes)
     if hasattr(model, "get_params") and hasattr(model, "fit"):
         return CloneTrainer(model, access)
     if target.kind == "pytorch" and data.codes is not None:
@@ -375,6 +390,27 @@ def auto_trainer(target: Target, data: ShadowData, *, access: str = "logits") ->
 
         return CloneTrainer(HistGradientBoostingRegressor(), assumption=_STAND_IN + "boosted trees, and a better informed attacker may reach more")
     raise UsageError("Expected labels, or a target that can be copied, for shadows. Pass trainer=a function (X, y) -> model, or budget='0s'.")
+
+
+def _again(model: Predictor) -> Any:
+    """An estimator that learns a model of the same kind at the same budget, in memory; ``None`` for kinds that have none."""
+    from tacit import learn
+
+    budget, domain = Budget(model.guarantee.epsilon, model.guarantee.delta), model.domain
+    if isinstance(model, (AnomalyModel, SubspaceModel)):
+        return learn.AnomalyDetector(budget, domain=domain, method="components" if isinstance(model, SubspaceModel) else "trees")
+    if isinstance(model, SequenceModel):
+        return learn.SequenceClassifier(budget, classes=list(model.classes))
+    kinds = {
+        AdditiveModel: (learn.BoostedTreesClassifier, learn.BoostedTreesRegressor), LinearModel: (learn.LinearClassifier, learn.LinearRegressor),
+        NetworkModel: (learn.NetworkClassifier, learn.NetworkRegressor),
+    }
+    pair = kinds.get(type(model))
+    if pair is None:
+        return None
+    if model.target.bounds:
+        return pair[1](budget, domain=domain, bounds=model.target.bounds)
+    return pair[0](budget, domain=domain, classes=list(model.classes))
 
 
 def _perceptron(module: Any) -> NetworkRecipe | None:

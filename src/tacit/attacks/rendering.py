@@ -55,7 +55,7 @@ def as_text(report: AttackReport) -> str:
     lines = [f"{report.verdict.upper()}: {report.described.name}", *wrap(report.explained, _WIDTH), ""]
     lines += _columns([("attack", "AUC", "at 10 %", "at 1 %", "at 0.1 % false alarms"), *(_cells(result) for result in report.results)])
     lines += ["", "controls:", *(f"  {'✓' if c.passed else '✗'} {c.name}: AUC {decimal(c.auc)}, expected {c.expected}" for c in report.controls)]
-    risky = [group for group in report.groups if group.leaks][:5]
+    risky = [group for group in report.groups if group.leaks and group.rate.low > group.rate.fpr][:5]
     lines += ["", "groups at risk:", *(f"  {_group_name(g)}: {percent(g.rate.tpr)} recognised at 1 % false alarms" for g in risky)] if risky else []
     lines += ["", "other attacks:", *(f"  {outcome}" for outcome in report.outcomes)] if report.outcomes else []
     lines += ["", "findings:", *(f"  {f.rule} {f.severity}: {rules()[f.rule].title}" for f in report.findings)]
@@ -145,7 +145,7 @@ def _tables(report: AttackReport) -> dict[str, _Table]:
                           ("Attack", "AUC", "Recognised at 10 % false alarms", "at 1 %", "at 0.1 %"), attacks),
         "controls": _Table("Controls", ("Control", "Must read", "AUC", "Read", "What follows"), controls),
         "groups": _Table(f"Risk by group, the {len(shown)} most at risk of {len(report.groups)}",
-                         ("Group", "AUC", "Recognised at 1 % false alarms", "Members", "At risk"), groups),
+                         ("Group", "AUC", "Recognised at 1 % false alarms", "Members", "Told from others"), groups),
     }
 
 

@@ -156,7 +156,7 @@ class Labels:
     rounded: int | None
 
     @classmethod
-    def of(cls, y: NDArray[Any] | None, answers: Answers, classes: tuple[Any, ...] | None, positive: str | None = None) -> Labels:
+    def of(cls, y: NDArray[Any] | None, answers: Answers, classes: tuple[Any, ...] | None, *, positive: str | None = None) -> Labels:
         """From labels, the target's answers, the classes it names, and the label that it tells from all others, where it does.
 
         Raises:

@@ -50,7 +50,7 @@ class Target:
 
     def labels(self, y: Any, answers: Answers) -> Labels:
         """What records' labels are to the target; see `Labels`."""
-        return Labels.of(y, answers, self.classes, self.positive)
+        return Labels.of(y, answers, self.classes, positive=self.positive)
 
     def answers(self, X: Any, *, access: str = "logits", top: int = 3) -> Answers:
         """What an attacker with this access sees; see `seen`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tacit.logs.addresses import AddressPseudonyms
 from tacit.logs.ecs import EVENT_SCHEMA, LABEL_SCHEMA
 from tacit.logs.feature_schema import FEATURE_SCHEMA, GROUP_SCHEMA, ROWS_PER_UNIT, FeatureSpec
 from tacit.logs.features import entity_window_features
@@ -15,6 +16,7 @@ __all__ = [
     "GROUP_SCHEMA",
     "LABEL_SCHEMA",
     "ROWS_PER_UNIT",
+    "AddressPseudonyms",
     "Campaign",
     "FeatureSpec",
     "Simulation",

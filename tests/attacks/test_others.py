@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from sklearn.datasets import load_digits
@@ -54,6 +55,24 @@ def test_what_the_thief_can_do_with_labels_of_his_own_is_the_control(moons: tupl
     outcome = attack_extraction(target, own, test, labels=truth, access="label", thief=Thief(queries=800))
     assert not outcome.wins
     assert outcome.control > 0.8
+
+
+@pytest.mark.parametrize("form", ["frame", "arrow", "polars"])
+@pytest.mark.parametrize("strategy", ["in distribution", "random", "adaptive"])
+def test_tables_with_texts_are_asked_about_as_tables(form: str, strategy: str) -> None:
+    """What is common among the thief's own records decides how all records become numbers: others may hold other texts."""
+    rng = np.random.default_rng(1)
+    kinds = np.array([f"k{i}" for i in range(60)])
+    frame = pd.DataFrame({"size": rng.normal(size=1_200), "kind": kinds[rng.zipf(1.3, 1_200).clip(max=60) - 1], "seen": rng.random(1_200)})
+    make = {"frame": lambda part: part, "arrow": lambda part: pa.Table.from_pandas(part, preserve_index=False), "polars": pl.from_pandas}[form]
+
+    def target(table: Any) -> np.ndarray:
+        size, kind = (np.asarray(table[name] if form != "arrow" else table.column(name)) for name in ("size", "kind"))
+        p = np.where((size > 0) ^ (kind == "k0"), 0.9, 0.1)
+        return np.column_stack([1 - p, p])
+
+    outcome = attack_extraction(target, make(frame[:600]), make(frame[600:].reset_index(drop=True)), thief=Thief(strategy, queries=500))
+    assert outcome.figure > 0.85
 
 
 def test_noise_on_answers_costs_the_thief(moons: tuple[Any, np.ndarray, np.ndarray]) -> None:

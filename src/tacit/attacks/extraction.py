@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tacit.attacks.outcome import Outcome, paired
 from tacit.attacks.perceptrons import NetworkRecipe, Networks, train_networks
-from tacit.attacks.tables import as_table, rows_of, stack, take
+from tacit.attacks.tables import Encoder, as_table, rows_of, take
 from tacit.attacks.targets import as_target
 from tacit.errors import UsageError
 
@@ -66,7 +66,7 @@ def attack_extraction(target: Any, own: Any, test: Any, *, labels: Any = None, t
     """
     chosen, asked = thief or Thief(), as_target(target, access=access)
     own, test = as_table(own), as_table(test)
-    scale = _Scale.of(own)
+    scale = Encoder.of(own)
     truth = _matrix(asked.answers(test, access=access)).argmax(axis=1)
     stolen = _steal(asked.answers, own, scale, chosen, access=access)
     agrees = (stolen.logits(scale(test))[0].argmax(axis=1) == truth).astype(np.float64)
@@ -79,10 +79,10 @@ def attack_extraction(target: Any, own: Any, test: Any, *, labels: Any = None, t
     )
 
 
-def _steal(ask: Any, own: Any, scale: _Scale, thief: Thief, *, access: str) -> Networks:
+def _steal(ask: Any, own: Any, scale: Encoder, thief: Thief, *, access: str) -> Networks:
     rng = np.random.default_rng(thief.seed)
     if thief.strategy == "random":
-        asked = scale.made_up(own, thief.queries, rng)
+        asked = _made_up(own, thief.queries, rng)
         return _copied(scale(asked), _matrix(ask(asked, access=access)), thief, rng)
     order = rng.permutation(rows_of(own))
     if thief.strategy == "in distribution":
@@ -124,7 +124,7 @@ def _copied(inputs: NDArray[np.float32], answers: NDArray[np.float64], thief: Th
     return train_networks(inputs, answers, members=everybody, classes=answers.shape[1], recipe=thief.recipe, rng=rng)
 
 
-def _without(own: Any, labels: Any, scale: _Scale, thief: Thief, *, classes: int) -> Networks | None:
+def _without(own: Any, labels: Any, scale: Encoder, thief: Thief, *, classes: int) -> Networks | None:
     if labels is None:
         return None
     codes = np.asarray(labels).astype(np.int64)
@@ -134,34 +134,21 @@ def _without(own: Any, labels: Any, scale: _Scale, thief: Thief, *, classes: int
     return train_networks(inputs, codes[places], members=everybody, classes=classes, recipe=thief.recipe, rng=rng)
 
 
-@dataclass(frozen=True, eq=False)
-class _Scale:
-    """How the thief turns records into numbers: by what his own records are like."""
+def _made_up(own: Any, count: int, rng: np.random.Generator) -> Any:
+    """Records whose columns were drawn each for itself from the thief's own: right in every column, wrong together."""
+    import pyarrow as pa
 
-    own: Any
+    places: Sequence[NDArray[np.intp]]
+    if isinstance(own, pa.Table):
+        places = [rng.integers(0, own.num_rows, count) for _ in own.column_names]
+        return pa.table({name: own.column(name).take(pa.array(place)) for name, place in zip(own.column_names, places, strict=True)})
+    if type(own).__module__.startswith("polars"):
+        import polars as pl
 
-    @classmethod
-    def of(cls, own: Any) -> _Scale:
-        return cls(own)
-
-    def __call__(self, X: Any) -> NDArray[np.float32]:
-        """Records as numbers: float32 ``[records, features]``."""
-        from tacit.attacks.tables import numeric
-
-        both = numeric(stack(self.own, X))
-        return both[rows_of(self.own) :]
-
-    def made_up(self, own: Any, count: int, rng: np.random.Generator) -> Any:
-        """Records whose columns were drawn each for itself from the thief's own: right in every column, wrong together."""
-        import pyarrow as pa
-
-        places: Sequence[NDArray[np.intp]]
-        if isinstance(own, pa.Table):
-            places = [rng.integers(0, own.num_rows, count) for _ in own.column_names]
-            return pa.table({name: own.column(name).take(pa.array(place)) for name, place in zip(own.column_names, places, strict=True)})
-        if hasattr(own, "iloc"):
-            return own.iloc[rng.integers(0, len(own), count)].reset_index(drop=True).apply(lambda column: rng.permutation(column.to_numpy()))
-        matrix = np.asarray(own)
-        flat = matrix.reshape(len(matrix), -1)
-        drawn = np.take_along_axis(flat, rng.integers(0, len(flat), (count, flat.shape[1])), axis=0)
-        return drawn.reshape(count, *matrix.shape[1:])
+        return pl.from_arrow(_made_up(own.to_arrow(), count, rng))
+    if hasattr(own, "iloc"):
+        return own.iloc[rng.integers(0, len(own), count)].reset_index(drop=True).apply(lambda column: rng.permutation(column.to_numpy()))
+    matrix = np.asarray(own)
+    flat = matrix.reshape(len(matrix), -1)
+    drawn = np.take_along_axis(flat, rng.integers(0, len(flat), (count, flat.shape[1])), axis=0)
+    return drawn.reshape(count, *matrix.shape[1:])

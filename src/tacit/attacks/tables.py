@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -82,14 +84,41 @@ def _require_like(first: Any, second: Any) -> None:
         raise DataError(f"Expected members and others with the same columns; their shapes are {shapes[0]} and {shapes[1]} per record.")
 
 
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """How records become numbers, learned from some and the same for all others.
+
+    Args:
+        values: per column its common texts; ``None`` for numbers and times.
+        center: mean of every feature.
+        spread: its deviation, 1 where there is none.
+    """
+
+    values: tuple[NDArray[Any] | None, ...]
+    center: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, X: Any) -> Encoder:
+        """Learned from these records."""
+        columns = [np.asarray(column) for column in _columns(X)]
+        values = tuple(_common(column) for column in columns)
+        matrix = _raw(columns, values, rows_of(X))
+        known = np.where(np.isfinite(matrix), matrix, np.nan)
+        with warnings.catch_warnings(action="ignore"):
+            center = np.nan_to_num(np.nanmean(known, axis=0)) if len(matrix) else np.zeros(matrix.shape[1])
+        spread = np.where(np.isfinite(matrix), matrix, center).std(axis=0) if len(matrix) else np.ones(matrix.shape[1])
+        return cls(values, np.asarray(center, np.float64), np.asarray(np.where(spread > 0, spread, 1.0), np.float64))
+
+    def __call__(self, X: Any) -> NDArray[np.float32]:
+        """Records as numbers: float32 ``[records, features]``; the missing as the mean, texts that are not common as zeros."""
+        matrix = _raw([np.asarray(column) for column in _columns(X)], self.values, rows_of(X))
+        return np.asarray((np.where(np.isfinite(matrix), matrix, self.center) - self.center) / self.spread, np.float32)
+
+
 def numeric(X: Any) -> NDArray[np.float32]:
     """Records as numbers: float32 ``[records, features]`` with mean 0 and spread 1; texts by their common values, the missing as the mean."""
-    parts = [_column(column) for column in _columns(X)]
-    matrix = np.concatenate(parts, axis=1) if parts else np.zeros((rows_of(X), 0), np.float32)
-    center = np.nanmean(np.where(np.isfinite(matrix), matrix, np.nan), axis=0) if len(matrix) else np.zeros(matrix.shape[1])
-    matrix = np.where(np.isfinite(matrix), matrix, np.nan_to_num(center))
-    spread = matrix.std(axis=0)
-    return np.asarray((matrix - matrix.mean(axis=0)) / np.where(spread > 0, spread, 1.0), np.float32)
+    return Encoder.of(X)(X)
 
 
 def _columns(X: Any) -> Sequence[Any]:
@@ -104,18 +133,26 @@ def _columns(X: Any) -> Sequence[Any]:
     return list(matrix.T) if matrix.dtype.kind in "OUS" else [matrix]
 
 
-def _column(values: Any) -> NDArray[np.float32]:
-    values = np.asarray(values)
-    if values.dtype.kind in "biuf":
-        return np.asarray(values.reshape(len(values), -1), np.float32)
+def _raw(columns: Sequence[NDArray[Any]], values: Sequence[NDArray[Any] | None], rows: int) -> NDArray[np.float32]:
+    parts = [_column(column, common) for column, common in zip(columns, values, strict=True)]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((rows, 0), np.float32)
+
+
+def _common(column: NDArray[Any]) -> NDArray[Any] | None:
+    """The most frequent texts of a column; ``None`` if it holds numbers or times."""
+    if column.dtype.kind in "biufmM":
+        return None
+    found, counts = np.unique(column.astype(str), return_counts=True)
+    return np.asarray(found[np.argsort(-counts, kind="stable")[:_MOST_VALUES]])
+
+
+def _column(values: NDArray[Any], common: NDArray[Any] | None) -> NDArray[np.float32]:
+    if common is not None:
+        return np.asarray(values.astype(str)[:, None] == common, np.float32)
     if values.dtype.kind in "mM":
         seconds = values.astype("datetime64[s]" if values.dtype.kind == "M" else "timedelta64[s]").astype(np.int64)
         return np.asarray(seconds, np.float32)[:, None]
-    found, codes, counts = np.unique(values.astype(str), return_inverse=True, return_counts=True)
-    common = np.argsort(-counts, kind="stable")[: _MOST_VALUES]
-    place = np.full(len(found), -1)
-    place[common] = np.arange(len(common))
-    return np.asarray(place[codes][:, None] == np.arange(len(common)), np.float32)
+    return np.asarray(values.reshape(len(values), -1), np.float32)
 
 
 def fingerprint(X: Any) -> str:

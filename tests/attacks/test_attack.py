@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tacit import Budget
 from tacit.attacks import AttackSettings, NetworkRecipe, NetworksTrainer, Sample, as_target, at_least, attack, train_networks
+from tacit.attacks.findings import finding_of
 from tacit.errors import DataError, UsageError
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, Scope, TrustModel
 from tacit.learn import AnomalyDetector, BoostedTreesClassifier, BoostedTreesRegressor, LinearClassifier, LinearRegressor
@@ -485,6 +487,9 @@ def test_other_attacks_on_the_same_model_are_part_of_the_report(forest: RandomFo
     ]
     assert {"TA101", "TA701", "TA401"} <= {finding.rule for finding in report.findings}
     assert "other attacks:" in report.to_text()
+    small = dataclasses.replace(report.outcomes[-1], low=0.01, high=0.02)
+    large = dataclasses.replace(report.outcomes[-1], low=0.3, high=0.4)
+    assert (finding_of(small).severity, finding_of(large).severity) == ("low", "high")
     assert "What else was tried" in report.to_html()
     with pytest.raises(UsageError, match="other attacks among"):
         AttackSettings(also=("everything",))

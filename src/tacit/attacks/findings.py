@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 _GAP = 0.1
 _SATURATED = 0.2
+_SMALL, _MODERATE = 0.02, 0.1
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,13 @@ def findings_of(report: AttackReport) -> tuple[Finding, ...]:
 
 
 def finding_of(outcome: Outcome) -> Finding:
-    """The finding that an attack makes if it wins."""
-    message = f"{outcome.attack}: {outcome.figure:.2f}, without the model {outcome.control:.2f} ({outcome.unit}); {outcome.meaning}."
+    """The finding that an attack makes if it wins; a small excess is never more than low, a moderate one never more than medium."""
+    figure, control = (round(value, 2) + 0.0 for value in (outcome.figure, outcome.control))
+    message = f"{outcome.attack}: {figure:.2f}, without the model {control:.2f} ({outcome.unit}); {outcome.meaning}."
+    most = "low" if outcome.low < _SMALL else "medium" if outcome.low < _MODERATE else "critical"
+    severity = min(rules()[outcome.rule].severity, most, key=SEVERITIES.index)
     return Finding(
-        outcome.rule, rules()[outcome.rule].severity, message, outcome.figure, outcome.control + outcome.low, outcome.control + outcome.high,
+        outcome.rule, severity, message, outcome.figure, outcome.control + outcome.low, outcome.control + outcome.high,
         {"control": outcome.control, **outcome.details},
     )
 

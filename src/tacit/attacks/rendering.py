@@ -136,7 +136,8 @@ def _tables(report: AttackReport) -> dict[str, _Table]:
     shown = sorted(report.groups, key=lambda group: -group.rate.low)[:_MOST_GROUPS]
     groups = tuple(_group_row(group) for group in shown)
     others = tuple(
-        _Row((o.attack, f"{o.figure:.2f}", f"{o.control:.2f}", f"{o.low:+.2f} to {o.high:+.2f}", o.unit, o.verdict), o.wins) for o in report.outcomes
+        _Row((o.attack, f"{o.figure:.2f}", f"{round(o.control, 2) + 0.0:.2f}", f"{o.low:+.3f} to {o.high:+.3f}", o.unit, o.verdict), o.wins)
+        for o in report.outcomes
     )
     return {
         "others": _Table("Other attacks; only what goes beyond the control counts",

@@ -548,3 +548,23 @@ def test_every_kind_of_tacit_model_has_shadows_of_its_own_kind(kind: str, build:
     assert "perceptrons" not in report.described.trainer
     assert report.described.assumption
     assert not report.first.contradicts
+
+
+def test_what_others_code_raises_is_named_without_what_it_says(forest: RandomForestClassifier, sides: Sides) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("could not convert string to float: 'alice'")
+
+    for call in (lambda: attack(broken, *sides), lambda: attack(forest, *sides, trainer=broken, settings=FEW)):
+        with pytest.raises(DataError, match="ValueError") as caught:
+            call()
+        assert "alice" not in str(caught.value)
+        assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_missing_labels_are_counted(forest: RandomForestClassifier, sides: Sides, missing: Any) -> None:
+    (X, y), others = sides
+    labels = y.astype(object)
+    labels[:3] = missing
+    with pytest.raises(DataError, match="for every record; 3 are missing"):
+        attack(forest, (X, labels), others)

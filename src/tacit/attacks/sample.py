@@ -123,4 +123,7 @@ def _values(given: Any, count: int, what: str) -> NDArray[Any]:
         found = found[:, 0]
     if found.ndim != 1 or len(found) != count:
         raise DataError(f"Expected one of the {what} per record, {count}; got the shape {found.shape}.")
+    missing = int((found != found).sum()) if found.dtype.kind == "f" else sum(value is None or value != value for value in found.tolist())
+    if missing:
+        raise DataError(f"Expected one of the {what} for every record; {missing} are missing. Leave these records out.")
     return found

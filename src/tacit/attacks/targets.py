@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tacit.attacks.signals import Answers, Labels, seen
 from tacit.attacks.tables import rows_of, take
-from tacit.errors import DataError, MissingExtra, UsageError
+from tacit.errors import DataError, MissingExtra, TacitError, UsageError
 from tacit.guarantee import Guarantee
 from tacit.models import Predictor
 
@@ -58,13 +58,26 @@ class Target:
         Raises:
             DataError: if the target does not answer with one row per record.
         """
-        found = np.asarray(self.ask(X))
+        found = np.asarray(_asked(self.ask, X))
         found = found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
         if found.ndim not in (1, 2) or len(found) != rows_of(X):
             raise DataError(f"Expected the target to answer with one row per record; got the shape {found.shape} for {rows_of(X)} records.")
         if found.dtype.kind == "f" and np.isnan(found).any():
             raise DataError(f"Expected numbers as answers; {int(np.isnan(found).sum())} of them are none.")
         return seen(_bounded(found), access=access, top=top)
+
+
+def _asked(ask: Callable[[Any], Any], X: Any) -> Any:
+    """Answers, or `DataError` that says which kind of error there was: its text may hold what stands in records."""
+    try:
+        return ask(X)
+    except TacitError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"Expected the target to answer; it raised {type(error).__name__}. Ask it about these records yourself to see why, and check that they "
+            "have the columns it learned from."
+        ) from error
 
 
 def _bounded(answers: Answers) -> Answers:

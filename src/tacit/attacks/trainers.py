@@ -17,7 +17,7 @@ from tacit.attacks.shadows import Pool, batched_linear_shadows, batched_shadows
 from tacit.attacks.signals import Answers
 from tacit.attacks.tables import numeric, rows_of, stack, take
 from tacit.attacks.targets import Target, as_target
-from tacit.errors import UsageError
+from tacit.errors import DataError, TacitError, UsageError
 from tacit.guarantee import Budget
 from tacit.guard import gdp_mu
 from tacit.learn.regression import ITERATIONS
@@ -111,7 +111,7 @@ class FunctionTrainer:
         """See `Trainer`."""
         for column in members.T:
             X, y = data.part(column)
-            yield as_target(self.train(X, y), access=self.access).answers(data.asked)
+            yield as_target(_trained(self.train, X, y), access=self.access).answers(data.asked)
 
 
 @dataclass
@@ -176,10 +176,23 @@ class CloneTrainer:
         return copied.set_params(**changes)
 
 
+def _trained(train: Callable[..., Any], *given: Any) -> Any:
+    """What training returns, or `DataError` that says which kind of error there was."""
+    try:
+        return train(*given)
+    except TacitError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"Expected a shadow to be trained on half of the records; {type(error).__name__} was raised. Train on them yourself to see why, or pass "
+            "another trainer."
+        ) from error
+
+
 def _fitted(model: Any, data: ShadowData, members: NDArray[np.bool_], access: str) -> Answers:
     X, y = data.part(members)
     with warnings.catch_warnings(action="ignore"):
-        model.fit(X) if y is None else model.fit(X, y)
+        _trained(model.fit, X) if y is None else _trained(model.fit, X, y)
     return as_target(model, access=access).answers(data.asked)
 
 

@@ -214,7 +214,7 @@ def test_a_detector_without_labels_is_attacked() -> None:
     X = rng.standard_t(2, size=(800, 6))
     report = attack(IsolationForest(n_estimators=30, max_samples=1.0, random_state=0).fit(X[:400]), X[:400], X[400:], settings=FEW)
     assert "score" in report.described.reading
-    assert report.verdict in ("leak found", "no leak found")
+    assert report.verdict != "inconsistent with the claim"
 
 
 def test_a_pipeline_on_a_frame_in_five_lines(sides: Sides) -> None:
@@ -231,7 +231,7 @@ def test_texts_as_labels_and_tables_as_records(sides: Sides) -> None:
     model = BoostedTreesClassifier(Budget(2.0, 1e-5), classes=["no", "yes"], trees=20).fit(tables[0], labels[0]).model_
     report = attack(model, (tables[0], labels[0]), (tables[1], labels[1]), settings=FEW)
     assert report.claim is not None
-    assert report.verdict in ("leak found", "no leak found")
+    assert report.verdict != "inconsistent with the claim"
     assert all(result.at(0.01).bound is not None for result in report.results)
 
 

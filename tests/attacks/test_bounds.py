@@ -107,7 +107,7 @@ def test_a_loop_is_estimated_close_to_its_accountant_and_a_weaker_one_contradict
     plan = TrainingPlan(Budget(8.0, 1e-5), 100, Sampler.poisson(0.01), 50, 4.0, clip=0.7)
     audit = audit_loop(plan)
     assert audit.claim is not None
-    assert 0.6 * audit.claim < audit.bounds[-1].epsilon < audit.claim * 1.05
+    assert 0.5 * audit.claim < audit.bounds[-1].epsilon < audit.claim * 1.3
     assert audit.verdict.startswith("no contradiction")
     original = Independent.__init__
     monkeypatch.setattr(Independent, "__init__", lambda self, sigma, source: original(self, 0.5 * sigma, source))

@@ -53,7 +53,7 @@ def test_noise_is_normal_with_its_scale() -> None:
     noise = AnswerNoise(1.0)
     drawn = np.concatenate([noise._noise(str(i).encode(), 3) for i in range(20_000)])
     assert stats.kstest(drawn, "norm").pvalue > 1e-6
-    assert stats.kstest(drawn * 1.05, "norm").pvalue < 1e-6
+    assert abs(float(drawn.std()) - 1) < 0.02  # five deviations; noise that is 5 % wrong lies beyond
 
 
 def test_averaging_repeated_answers_gains_nothing_and_fresh_noise_would_lose() -> None:

@@ -21,7 +21,8 @@ from tacit.attacks.properties import attack_property
 from tacit.attacks.report import AttackReport, Described, GroupRisk
 from tacit.attacks.running import AttackSettings, attack
 from tacit.attacks.sample import Sample
-from tacit.attacks.shadows import Pool, batched_linear_shadows, batched_shadows, by_unit, log_odds, paired_membership, sequential_shadows
+from tacit.attacks.shadows import Pool, batched_linear_shadows, batched_shadows, by_unit, paired_membership, sequential_shadows
+from tacit.attacks.signals import log_odds
 from tacit.attacks.structure import attack_structure
 from tacit.attacks.synthetic import attack_synthetic
 from tacit.attacks.targets import ACCESS, Target, as_target

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.attacks.bounds import LowerBound, lower_bounds
+from tacit.attacks.judging import CONTRADICTION
 from tacit.errors import UsageError
 from tacit.guarantee import Guarantee
 from tacit.guard import FULL, gdp_epsilon
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from tacit.networks import TrainingPlan
 
 LEAST_RUNS = 20
-CONTRADICTION = 0.999
-"""Confidence at which a bound that holds for any mechanism contradicts a claim."""
+_LEVELS = 0.95, 1 - CONTRADICTION
+"""Confidence of the bounds that are reported, and of those that contradict a claim."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ def audit_canaries(
     """
     delta = claim.delta if claim is not None and claim.delta > 0 else delta
     promised = claim.epsilon if claim is not None and claim.holds else None
-    found = [lower_bounds(inside, outside, delta, level=level, seed=seed) for level in (0.95, CONTRADICTION)]
-    return CanaryAudit(promised, delta, found[0], found[1], len(inside), len(outside))
+    return _held_against(promised, inside, outside, delta, seed=seed)
 
 
 def audit_loop(plan: TrainingPlan, *, steps: int = 40, delta: float = 1e-5, seed: int = 0) -> CanaryAudit:
@@ -118,8 +118,12 @@ def audit_loop(plan: TrainingPlan, *, steps: int = 40, delta: float = 1e-5, seed
     for _ in range(steps):
         total += stage(gradients)
     claimed = gdp_epsilon(math.sqrt(steps) / (plan.noise_multiplier * factor), delta)
-    found = [lower_bounds(total[joined], total[~joined], delta, level=level, seed=seed) for level in (0.95, CONTRADICTION)]
-    return CanaryAudit(claimed, delta, found[0], found[1], int(joined.sum()), int((~joined).sum()))
+    return _held_against(claimed, total[joined], total[~joined], delta, seed=seed)
+
+
+def _held_against(claim: float | None, inside: NDArray[np.float64], outside: NDArray[np.float64], delta: float, *, seed: int) -> CanaryAudit:
+    usual, strict = (lower_bounds(inside, outside, delta, level=level, seed=seed) for level in _LEVELS)
+    return CanaryAudit(claim, delta, usual, strict, len(inside), len(outside))
 
 
 def audit_runs(score: Callable[[bool, int], float], *, runs: int = 40, claim: Guarantee | None = None, delta: float = 1e-5) -> CanaryAudit:

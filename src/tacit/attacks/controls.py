@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tacit.attacks.fusion import attack_membership
 from tacit.attacks.judging import AttackResult, Scores, evaluate, tail_p_value
 from tacit.attacks.membership import confidence
-from tacit.attacks.shadows import log_odds, paired_membership, sequential_shadows
+from tacit.attacks.shadows import paired_membership, sequential_shadows
+from tacit.attacks.signals import log_odds
 
 _TREES = 25
 _SMOOTH = 0.02

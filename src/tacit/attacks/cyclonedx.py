@@ -12,8 +12,6 @@ from tacit.attacks.findings import rules
 if TYPE_CHECKING:
     from tacit.attacks.report import AttackReport
 
-_SEVERITIES = {"info": "info", "low": "low", "medium": "medium", "high": "high", "critical": "critical"}
-
 
 def as_cyclonedx(report: AttackReport) -> str:
     """One component, the target, with its model card; and one vulnerability per finding that is no mere note."""
@@ -76,7 +74,7 @@ def _vulnerabilities(report: AttackReport) -> list[dict[str, Any]]:
         {
             "bom-ref": f"{finding.rule}-{place}", "id": finding.rule, "source": {"name": "Tacit"}, "description": finding.message,
             "recommendation": rules()[finding.rule].advice, "affects": [{"ref": "target"}],
-            "ratings": [{"severity": _SEVERITIES[finding.severity], "method": "other"}],
+            "ratings": [{"severity": finding.severity, "method": "other"}],
             "properties": [{"name": "tacit:atlas", "value": name} for name in rules()[finding.rule].atlas],
         }
         for place, finding in enumerate(report.findings) if finding.severity != "info"

@@ -24,6 +24,7 @@ from tacit.attacks.signals import Labels
 from tacit.errors import UsageError
 from tacit.guarantee import Budget
 from tacit.models import AnswerNoise, Defence, Defended, Rounding, TopOnly
+from tacit.models.base import probabilities
 
 SHADOWS = 6
 _LEAST, _MOST = 400, 8_000
@@ -164,12 +165,10 @@ class _Bench:
 
 
 def _asked(networks: Networks, place: int) -> Ask:
-    one = Networks(tuple((weights[[place]], biases[[place]]) for weights, biases in networks.layers), networks.activation)
+    one = networks.only(place)
 
     def ask(rows: Any) -> NDArray[np.float64]:
-        logits = one.logits(np.asarray(rows, np.float32))[0].astype(np.float64)
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+        return probabilities(one.logits(np.asarray(rows, np.float32))[0].astype(np.float64))
 
     return ask
 

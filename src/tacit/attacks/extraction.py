@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from tacit.attacks.outcome import Outcome, paired
 from tacit.attacks.perceptrons import NetworkRecipe, Networks, train_networks
+from tacit.attacks.signals import readings
 from tacit.attacks.tables import Encoder, as_table, rows_of, take
 from tacit.attacks.targets import as_target
 from tacit.errors import UsageError
@@ -105,16 +107,13 @@ def _steal(ask: Any, own: Any, scale: Encoder, thief: Thief, *, access: str) -> 
 
 def _matrix(answers: NDArray[Any]) -> NDArray[np.float64]:
     """Answers as probabilities ``[records, classes]``, whatever form they came in."""
-    from tacit.attacks.signals import readings
-
     if answers.dtype.kind not in "biuf":
         raise UsageError("Expected probabilities, logits or class numbers; got texts. Wrap the target in a function that gives probabilities.")
     if answers.ndim == 1:
         p = answers if readings(answers)[0] == "probability" or answers.dtype.kind != "f" else 1 / (1 + np.exp(-np.asarray(answers, np.float64)))
         return np.column_stack([1 - p, p]).astype(np.float64) if np.max(p, initial=0) <= 1 else np.eye(int(answers.max()) + 1)[answers.astype(int)]
     if readings(answers)[0] == "logits":
-        odds = np.exp(answers - answers.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float64)
+        return np.asarray(softmax(answers, axis=1), np.float64)
     total = answers.sum(axis=1, keepdims=True)
     return np.asarray(answers / np.where(total > 0, total, 1.0), np.float64)
 

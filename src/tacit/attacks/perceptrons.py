@@ -61,6 +61,10 @@ class Networks:
         """Of all networks: float32 ``[networks, records, classes]``."""
         return _forward(self.layers, np.broadcast_to(inputs, (len(self.layers[0][0]), *inputs.shape)), self.activation)[-1]
 
+    def only(self, place: int) -> Networks:
+        """One of them."""
+        return Networks(tuple((weights[[place]], biases[[place]]) for weights, biases in self.layers), self.activation)
+
 
 def train_networks(
     inputs: Matrix, labels: NDArray[Any], *, members: NDArray[np.bool_], classes: int, recipe: NetworkRecipe, rng: np.random.Generator,

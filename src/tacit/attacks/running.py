@@ -21,7 +21,7 @@ from tacit.attacks.outcome import Outcome
 from tacit.attacks.report import AttackReport, Described, GroupRisk
 from tacit.attacks.sample import LEAST, Trials
 from tacit.attacks.shadowing import Shadowing, Shadows
-from tacit.attacks.signals import Answers, Labels, modified_entropy, seen
+from tacit.attacks.signals import Answers, Labels, label_text, modified_entropy, seen
 from tacit.attacks.structure import attack_structure
 from tacit.attacks.tables import numeric, take
 from tacit.attacks.targets import Target, as_target
@@ -189,9 +189,8 @@ class _Run:
     def _averaged(self, answers: Answers) -> Answers:
         """Labels of a record and its copies as shares ``[records, classes]``."""
         if answers.ndim == 1:
-            classes = [str(name) for name in self.labels.names]
-            given = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in answers.tolist()]
-            answers = np.eye(len(classes), dtype=np.float32)[[classes.index(v) if v in classes else 0 for v in given]]
+            places = {label_text(name): place for place, name in enumerate(self.labels.names)}
+            answers = np.eye(len(self.labels.names), dtype=np.float32)[[places.get(label_text(value), 0) for value in answers.tolist()]]
         blocks = answers.reshape(-1, len(self.trials.X), answers.shape[1])
         return np.asarray((blocks.sum(axis=0) + _SMOOTH) / (len(blocks) + _SMOOTH * answers.shape[1]))
 
@@ -220,7 +219,7 @@ class _Run:
 
     def _shadowed(self, shadows: Shadows) -> tuple[dict[str, Scores], Scores | None]:
         """All attacks, the learned one first where there are enough shadows; and what the first says of models without the members."""
-        reading = shadows.best_reading()
+        reading = shadows.best_reading
         target, others = self._confidences()[reading], shadows.confidences[reading]
         moments, scores = Moments.of(others, shadows.membership), {}
         fusion: Fusion | None = None
@@ -231,7 +230,8 @@ class _Run:
             scores[RELATIVE] = relative(target, others)
         names = [name for name in reversed(SHADOWED) if name != "likelihood ratio, per record" or shadows.count >= 8]
         scores |= {name: SHADOWED[name](target, moments) for name in names}
-        scores.setdefault(RELATIVE, relative(target, others))
+        if fusion is not None:
+            scores[RELATIVE] = relative(target, others)
         scores[ALONE] = target
         return scores, self._alike(fusion, others, shadows)
 
@@ -309,7 +309,7 @@ class _Run:
         correct, inside = self.labels.correct(self.answers), self.trials.member_rows
         shares = None if correct is None else (float(correct[inside].mean()), float(correct[~inside].mean()))
         values = next(iter(self.labels.confidence(self.answers).values()))
-        reading = self.labels.readings[0] if shadows is None else shadows.best_reading()
+        reading = self.labels.readings[0] if shadows is None else shadows.best_reading
         return Described(
             self.target.name, self.target.kind, self.access, self.labels.readings, reading, _saturation(values), shares,
             0 if shadows is None else shadows.count, "no shadows" if trainer is None else trainer.name, "" if trainer is None else trainer.assumption,

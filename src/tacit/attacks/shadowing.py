@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ class Shadows:
         """How many."""
         return int(self.membership.shape[1])
 
+    @cached_property
     def best_reading(self) -> str:
         """The reading in which shadows tell each other's members best: chosen without looking at the target, so that it costs no significance."""
         if len(self.confidences) == 1 or not self.count:

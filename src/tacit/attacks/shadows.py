@@ -262,12 +262,6 @@ def sequential_shadows(train: Callable[[NDArray[np.bool_]], Callable[[], NDArray
     return np.stack([train(membership[:, shadow])() for shadow in range(membership.shape[1])], axis=1)
 
 
-def log_odds(probabilities: Any) -> NDArray[np.float64]:
-    """Margins from probabilities of the second class, safe where they saturate: float64 ``[records]``."""
-    clipped = np.clip(np.asarray(probabilities, np.float64), 1e-12, 1 - 1e-12)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped))
-
-
 def by_unit(scores: NDArray[Any], units: NDArray[np.int64] | None) -> NDArray[Any]:
     """Scores of records added up per unit, along the first axis; the same where every record is one.
 

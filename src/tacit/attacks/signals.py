@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from tacit.errors import DataError, UsageError
 
@@ -98,7 +99,7 @@ def own_label(answers: Answers, codes: NDArray[np.int64], reading: str) -> NDArr
     if reading in ("probability", "margin"):
         signs = np.where(codes > 0, 1.0, -1.0)
         values = np.asarray(answers, np.float64)
-        return signs * (_log_odds(values) if reading == "probability" else values)
+        return signs * (log_odds(values) if reading == "probability" else values)
     found = np.empty(len(answers))
     for start in range(0, len(answers), _ROWS):
         rows = slice(start, start + _ROWS)
@@ -109,7 +110,7 @@ def own_label(answers: Answers, codes: NDArray[np.int64], reading: str) -> NDArr
 def _own_of_many(values: NDArray[np.float64], codes: NDArray[np.int64], reading: str) -> NDArray[np.float64]:
     own = np.take_along_axis(values, codes[:, None], axis=1)[:, 0]
     if reading == "sigmoids":
-        return _log_odds(own)
+        return log_odds(own)
     if reading == "probabilities":
         np.put_along_axis(values, codes[:, None], 0.0, axis=1)
         return np.asarray(np.log(np.maximum(own, 1e-12)) - np.log(np.maximum(values.sum(axis=1), 1e-12)))
@@ -122,16 +123,16 @@ def modified_entropy(answers: Answers, codes: NDArray[np.int64], reading: str) -
     """Certainty with regard to the record's own label, larger for «sure and right» (Song & Mittal 2021, section 4.1): float64 ``[records]``."""
     values = np.asarray(answers, np.float64)
     if reading == "logits":
-        values = np.exp(values - values.max(axis=1, keepdims=True))
-        values /= values.sum(axis=1, keepdims=True)
+        values = softmax(values, axis=1)
     p = np.clip(values, 1e-12, 1 - 1e-12)
     own = np.take_along_axis(p, codes[:, None], axis=1)[:, 0]
     rest = (p * np.log1p(-p)).sum(axis=1) - own * np.log1p(-own)
     return np.asarray((1 - own) * np.log(own) + rest)
 
 
-def _log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    clipped = np.clip(p, 1e-12, 1 - 1e-12)
+def log_odds(probabilities: Any) -> NDArray[np.float64]:
+    """Margins from probabilities of the second class, safe where they saturate: float64 ``[records]``."""
+    clipped = np.clip(np.asarray(probabilities, np.float64), 1e-12, 1 - 1e-12)
     return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
@@ -171,15 +172,15 @@ class Labels:
         if classes is None and answers.ndim == 1 and answers.dtype.kind in "biuf" and (numbers or len(np.unique(y)) > _MOST_CLASSES):
             return cls("number", np.asarray(y, np.float64), 0, (), ("number",), rounded)
         if positive is not None and classes is not None:
-            hits = np.array([_key(value) == positive for value in y.tolist()], np.int64)
+            hits = np.array([label_text(value) == positive for value in y.tolist()], np.int64)
             return cls("classes", hits, 2, classes, readings(answers), rounded)
         names = _class_names(y, answers, classes)
-        places = {_key(name): place for place, name in enumerate(names)}
+        places = {label_text(name): place for place, name in enumerate(names)}
         found, inverse = np.unique(y, return_inverse=True)
-        unknown = [value for value in found.tolist() if _key(value) not in places]
+        unknown = [value for value in found.tolist() if label_text(value) not in places]
         if unknown:
             raise DataError(f"Expected labels among the target's {len(names)} classes; {len(unknown)} of the labels are not among them.")
-        codes = np.array([places[_key(value)] for value in found.tolist()], np.int64)[inverse]
+        codes = np.array([places[label_text(value)] for value in found.tolist()], np.int64)[inverse]
         return cls("classes", codes, len(names), names, readings(answers), rounded)
 
     def confidence(self, answers: Answers, *, shadow: bool = False) -> dict[str, NDArray[np.float64]]:
@@ -200,8 +201,8 @@ class Labels:
 
     def _one(self, answers: Answers, reading: str) -> NDArray[np.float64]:
         if reading == "labels":
-            names = np.array([str(_key(name)) for name in self.names], dtype=object)[self.values]
-            given = np.array([str(_key(value)) for value in np.asarray(answers).tolist()], dtype=object)
+            names = np.array([label_text(name) for name in self.names], dtype=object)[self.values]
+            given = np.array([label_text(value) for value in np.asarray(answers).tolist()], dtype=object)
             return np.asarray(given == names, np.float64)
         return own_label(answers, self.values, reading)
 
@@ -214,7 +215,7 @@ def _scale(values: NDArray[np.float64]) -> float:
     return float(values.std()) or 1.0
 
 
-def _key(value: Any) -> Any:
+def label_text(value: Any) -> str:
     """One form for labels that are equal in meaning: 1, 1.0, True and «1»."""
     if isinstance(value, (bool, np.bool_)):
         return str(int(value))

@@ -119,6 +119,19 @@ def as_target(model: Any, *, access: str = "logits") -> Target:
     raise UsageError(f"Expected a model that has predict, or a function of records, or a path or an address; got {type(model).__name__}.")
 
 
+def imported(name: str) -> Any:
+    """What ``module:name`` stands for.
+
+    Raises:
+        UsageError: if there is no such thing.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as problem:
+        raise UsageError(f"Expected «{name}» to be an importable module:name; {problem}.") from None
+
+
 def _from_name(name: str, access: str) -> Target:
     if name.startswith(("http://", "https://")):
         return Target(name, "http", lambda X: _ask_http(name, X))
@@ -135,12 +148,8 @@ def _from_name(name: str, access: str) -> Target:
             f"Expected no pickle; opening «{Path(name).name}» would run whatever code is in it. Load it yourself in a module that you trust and pass "
             "module:name, or export the model to ONNX."
         )
-    module, colon, attribute = name.partition(":")
-    if colon and not Path(name).exists():
-        try:
-            return as_target(getattr(importlib.import_module(module), attribute), access=access)
-        except (ImportError, AttributeError) as problem:
-            raise UsageError(f"Expected «{name}» to be an importable module:name; {problem}.") from None
+    if ":" in name and not Path(name).exists():
+        return as_target(imported(name), access=access)
     from tacit.models import load
 
     return _of_tacit(load(name), access, name=Path(name).name)

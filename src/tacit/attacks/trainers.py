@@ -258,7 +258,7 @@ def _long_enough(recipe: NetworkRecipe, inputs: NDArray[np.float32], data: Shado
 
 
 def _logits(networks: Networks, place: int, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    one = Networks(tuple((weights[[place]], biases[[place]]) for weights, biases in networks.layers), networks.activation)
+    one = networks.only(place)
     return np.concatenate([one.logits(inputs[start : start + _ROWS])[0] for start in range(0, len(inputs), _ROWS)])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tacit.cli.specs import DATA_FORMAT
+from tacit.cli.specs import DATA_FORMAT, require_folder
 from tacit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def attack(model: str, data: str, against: str, **options: Any) -> int:
     from tacit.attacks import as_target, at_least
 
     output: Path | None = options["output"]
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(f"Expected a folder at «{output.parent}»; there is none. Make it, or name another with --output.")
+    require_folder(output)
     target = as_target(model, access=options["access"])
     if options["policy"] is not None:
         _paying(target, options["policy"])
@@ -124,15 +123,11 @@ def _place(X: Any, options: dict[str, Any]) -> str | int | None:
 
 
 def _named(name: str) -> Any:
-    import importlib
+    from tacit.attacks.targets import imported
 
-    module, colon, attribute = name.partition(":")
-    try:
-        if colon:
-            return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as problem:
-        raise UsageError(f"Expected «{name}» to be an importable module:name; {problem}.") from None
-    raise UsageError(f"Expected --trainer as module:name; got «{name}».")
+    if ":" not in name:
+        raise UsageError(f"Expected --trainer as module:name; got «{name}».")
+    return imported(name)
 
 
 def _read(path: str, data_format: str | None) -> pa.Table:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tacit.cli.specs import DATA_FORMAT
-from tacit.errors import DataError, UsageError
+from tacit.cli.specs import DATA_FORMAT, require_folder
+from tacit.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,8 +33,7 @@ def defences(file: str, **options: Any) -> None:
     from tacit.guard import Records
 
     output: Path | None = options["output"]
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(f"Expected a folder at «{output.parent}»; there is none. Make it, or name another with --output.")
+    require_folder(output)
     with Records.open(file, format=options["data_format"]) as records:
         records.require([options["target"], *options["drop"]])
         table = records.table()

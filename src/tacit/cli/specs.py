@@ -32,9 +32,18 @@ def policy_for(options: dict[str, Any]) -> Policy:
     from tacit.guard import Policy
 
     policy, output = Policy.load(options["policy"]), options["output"]
-    if not output.parent.is_dir():
-        raise UsageError(f"Expected a folder at «{output.parent}»; there is none. Make it, or name another with --output.")
+    require_folder(output)
     return policy
+
+
+def require_folder(output: Path | None) -> None:
+    """Before anything is read or charged: whether the file that is to be written has a folder.
+
+    Raises:
+        UsageError: if it has none.
+    """
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"Expected a folder at «{output.parent}»; there is none. Make it, or name another with --output.")
 
 
 @contextmanager

@@ -67,6 +67,11 @@ class StepClaim:
         """Number of coordinates."""
         return sum(self.layers)
 
+    @property
+    def scale(self) -> float:
+        """What a noisy mean is multiplied by, so that its noise has a standard deviation of 1."""
+        return self.batch / (self.noise_multiplier * self.clip)
+
     def clipped(self, gradients: Vector) -> Vector:
         """What each gradient may contribute: ``[examples, size]``."""
         edges = np.cumsum([0, *self.layers]) if self.per_layer else np.array([0, self.size])
@@ -147,8 +152,7 @@ class _Bench:
 
     def _many(self, gradients: Vector) -> Vector:
         """Noisy sums of all rounds, in deviations of the claimed noise: ``[rounds, size]``."""
-        scale = self.claim.batch / (self.claim.noise_multiplier * self.claim.clip)
-        return np.stack([np.asarray(self.step(gradients), np.float64) * scale for _ in range(self.rounds)])
+        return np.stack([np.asarray(self.step(gradients), np.float64) * self.claim.scale for _ in range(self.rounds)])
 
     # -------------------------------------------------------------------------------------------------------------------- noise
 
@@ -206,11 +210,10 @@ class _Bench:
         """What a hostile example leaves behind for the step after it: nothing."""
         direction = self._directions()["everywhere"]
         hostile = np.vstack([self.background, 1e4 * self.claim.clip * direction])
-        scale = self.claim.batch / (self.claim.noise_multiplier * self.claim.clip)
         after = []
         for _ in range(self.rounds):
             self.step(hostile)
-            after.append(np.asarray(self.step(np.zeros((1, self.claim.size))), np.float64) * scale)
+            after.append(np.asarray(self.step(np.zeros((1, self.claim.size))), np.float64) * self.claim.scale)
         drawn = np.stack(after)
         nothing = np.zeros(self.claim.size)
         return {"the step after a hostile one: mean": _mean(drawn, nothing), "the step after a hostile one: noise": _variance(drawn)}

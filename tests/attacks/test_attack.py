@@ -141,6 +141,20 @@ def test_every_access_is_attacked(forest: RandomForestClassifier, sides: Sides, 
     assert report.described.access == access
 
 
+@pytest.mark.parametrize("kind", [float, bool])
+@pytest.mark.parametrize("bare", [False, True])
+def test_how_labels_are_written_says_nothing(sides: Sides, kind: type, bare: bool) -> None:
+    """Classes 1, 1.0 and True are the same: their shares among changed copies decide over who is recognised."""
+    scores = []
+    for written in (int, kind):
+        members, others = ((X, y.astype(written)) for X, y in sides)
+        model = RandomForestClassifier(20, random_state=0).fit(*members)
+        settings = AttackSettings(shadows=4, controls=False)
+        target = (lambda X, model=model: model.predict(X)) if bare else model
+        scores.append(attack(target, members, others, access="label", settings=settings).scores)
+    assert np.allclose(*scores)
+
+
 def test_the_order_of_records_says_nothing(sides: Sides) -> None:
     """Answers with many ties, members first: a ranking that breaks ties by position would tell who is a member without the model."""
     rng, read = np.random.default_rng(12), []

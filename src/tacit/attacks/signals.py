@@ -228,7 +228,7 @@ def _class_names(y: NDArray[Any], answers: Answers, classes: tuple[Any, ...] | N
         return classes
     found = np.unique(y)
     if answers.ndim == 1 and answers.dtype.kind not in "f":
-        return tuple(np.unique(np.concatenate([found.astype(str), np.asarray(answers).astype(str)])).tolist())
+        return tuple(sorted({label_text(value) for value in (*found.tolist(), *np.unique(answers).tolist())}))
     whole = y.dtype.kind in "biu" or (y.dtype.kind == "f" and np.array_equal(y, np.rint(y)))
     if whole and len(found) <= width and found.min() >= 0 and found.max() < width:
         return tuple(range(width))

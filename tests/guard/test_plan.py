@@ -81,7 +81,7 @@ def test_a_step_that_cannot_be_is_refused(changes: dict[str, Any], message: str)
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"purpose": "  "}, "purpose"), ({"steps": ()}, "steps|PlanStep"), ({"steps": [STEP]}, "tuple"), ({"mechanism": "laplace"}, "mechanism"),
+    ({"purpose": "  "}, "purpose"), ({"steps": ()}, "steps|PlanStep"), ({"steps": [STEP]}, "tuple"), ({"mechanism": "cauchy"}, "mechanism"),
     ({"sampler": "poisson"}, "sampler"), ({"selection_delta": 1.0}, "selection_delta"), ({"selection_delta": -0.1}, "selection_delta"),
     ({"selection_delta": float("nan")}, "selection_delta"), ({"run": ""}, "run"),
 ])

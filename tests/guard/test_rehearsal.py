@@ -21,7 +21,7 @@ def _tested_anew() -> Iterator[None]:
     rehearse_answers.cache_clear()
 
 
-@pytest.mark.parametrize("mechanism", ["gaussian", "skellam"])
+@pytest.mark.parametrize("mechanism", ["gaussian", "skellam", "laplace"])
 @pytest.mark.parametrize("relation", list(Relation))
 def test_sessions_pass(mechanism: str, relation: Relation) -> None:
     found = rehearse_answers(mechanism, relation)

@@ -20,7 +20,7 @@ from tacit.guard.gdp import gdp_delta, gdp_epsilon, gdp_mu
 from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep
 from tacit.guard.skellam import CONCENTRATION, bridge_factor, bridge_slope, bridge_tail, skellam_rdp, skellam_variance
 from tacit.guard.subsampling import Accounted, epsilon_for, noise_for
-from tacit.randomness import skellam_distance
+from tacit.randomness import LAPLACE_DISTANCE, skellam_distance
 from tacit.randomness.gaussian import LARGEST_DISTANCE
 from tacit.randomness.skellam import MAX_VARIANCE, TABLE_VARIANCE
 
@@ -67,6 +67,11 @@ class Cost:
         for name in ("sampler_distance", "bridge_shift", "bridge_factor", "bridge_tail", "selection_delta"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"Expected {name}={getattr(self, name)} >= 0.")
+
+    @classmethod
+    def nothing(cls) -> Cost:
+        """What is not asked costs nothing."""
+        return cls(dp_accounting.NoOpDpEvent(), 0.0)
 
     def delta(self, epsilon: float, *, bridged: bool = True) -> float:
         """The δ beside the event's own: (1 + e^ε) · distance + selection.
@@ -124,10 +129,13 @@ def _step_event(step: PlanStep, mechanism: str) -> Any:
             return dp_accounting.PoissonSampledDpEvent(sampler.rate, noise)
         if sampler.kind == "truncated_poisson":
             return dp_accounting.TruncatedSubsampledGaussianDpEvent(sampler.records, sampler.rate, sampler.cap, step.noise_multiplier)
+    if mechanism == "laplace":
+        # A vector's loss is no larger than that of one coordinate that moves by the whole L1 bound: docs/decisions/0011-log-statistics.md.
+        return dp_accounting.LaplaceDpEvent(step.noise_multiplier)
     if mechanism == "skellam":
         # A finer grid than the least one only helps: the bound falls as shift and noise grow together.
         return SkellamDpEvent(float(_l1(step)), float(step.l2), skellam_variance(step.noise_multiplier * step.l2))
-    raise Refused(f"unknown event: refuse. No accounting here for mechanism {mechanism!r}; use 'gaussian' or 'skellam'.")
+    raise Refused(f"unknown event: refuse. No accounting here for mechanism {mechanism!r}; use 'gaussian', 'laplace' or 'skellam'.")
 
 
 def plan_cost(plan: Plan) -> Cost:
@@ -144,6 +152,8 @@ def plan_cost(plan: Plan) -> Cost:
 def _sampled(step: PlanStep, mechanism: str) -> float:
     if mechanism == "gaussian":
         return step.repeats * step.touched * (EXACT_DISTANCE if step.kind in LOCAL_KINDS else LARGEST_DISTANCE)
+    if mechanism == "laplace":
+        return step.repeats * step.touched * LAPLACE_DISTANCE
     return step.repeats * step.touched * sampler_distance(skellam_variance(step.noise_multiplier * step.l2))
 
 

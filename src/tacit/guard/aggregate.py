@@ -83,13 +83,14 @@ class Aggregator(Protocol):
 
 
 def stated(plan: Plan, *, others: Sequence[Cost], rule: Filter, scope: Scope, trust: TrustModel, deterministic: bool) -> Guarantee:
-    """The guarantee of one plan and what it was built on, at the policy's δ; none at all under a test seed."""
+    """The guarantee of one plan and what it was built on, at the policy's δ (where ε needs none: at their own); none under a test seed."""
     costs = [*others, plan_cost(plan)]
     epsilon = math.inf if deterministic else rule.fixed_epsilon(costs)
     gaussian = all(cost.mu_squared is not None for cost in costs)
-    exact = ("gdp" if gaussian else "pld") if plan.mechanism == "gaussian" else "gdp over skellam"
+    exact = {"skellam": "gdp over skellam", "laplace": "pld"}.get(plan.mechanism, "gdp" if gaussian else "pld")
+    exact = "sum of epsilon" if rule.kind == "pure" else exact
     accountant = "test seed" if deterministic else exact
-    return Guarantee(epsilon, rule.budget.delta, plan.unit, plan.relation, scope, trust, accountant)
+    return Guarantee(epsilon, rule.stated_delta(costs), plan.unit, plan.relation, scope, trust, accountant)
 
 
 class Curator:
@@ -127,7 +128,7 @@ class Curator:
 
     @property
     def _others(self) -> list[Cost]:
-        return [] if self.guard.policy.filter == "single" else [self.count_cost]
+        return [self.count_cost] if self.guard.policy.counts_units else []
 
     def size(self) -> int:
         """The noised number of units."""

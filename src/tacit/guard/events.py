@@ -77,6 +77,16 @@ def gaussian_mu_squared(event: Any) -> float | None:
     return math.fsum(parts)
 
 
+def pure_epsilon(event: Any) -> float:
+    """Σ ε if everything in ``event`` is Laplace noise, which needs no δ; infinite if anything is not."""
+    parts: list[float] = []
+    for leaf, count in leaves(event):
+        if not (isinstance(leaf, dp_accounting.LaplaceDpEvent) and leaf.noise_multiplier > 0):
+            return math.inf
+        parts.append(count / leaf.noise_multiplier)
+    return math.fsum(parts)
+
+
 _CLASSES: dict[str, Any] = {
     "none": dp_accounting.NoOpDpEvent,
     "gaussian": dp_accounting.GaussianDpEvent,

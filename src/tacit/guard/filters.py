@@ -20,11 +20,11 @@ import dp_accounting
 from tacit.errors import Refused, UsageError
 from tacit.guarantee import Budget, Relation
 from tacit.guard.accounting import BRIDGE_FACTOR, BRIDGE_SHARE, EXTRAS_SHARE, RENYI_SHARE, Cost, gaussian_part, skellam_rdp
-from tacit.guard.events import UNIFORM_VARIANCE, SkellamDpEvent, gaussian_mu_squared, leaves
+from tacit.guard.events import UNIFORM_VARIANCE, SkellamDpEvent, gaussian_mu_squared, leaves, pure_epsilon
 from tacit.guard.gdp import gdp_delta, gdp_epsilon, gdp_mu
 from tacit.guard.subsampling import fine_epsilon, pld_epsilon
 
-KINDS = ("auto", "renyi", "single")
+KINDS = ("auto", "renyi", "single", "pure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Spent:
     Args:
         epsilon: by the filter, at ``budget.delta``: the figure that decides.
         fixed_epsilon: what the same events would cost as one plan fixed beforehand (exact Gaussian curve, or PLD): never more.
-        left: ε of the largest Gaussian plan that still fits.
+        left: ε of the largest Gaussian plan that still fits; where only Laplace noise is admitted, of the largest such plan.
         mu_squared: Σ μ², or ``None`` if some event is not Gaussian.
         plans: how many charges.
         accountant: which filter decides.
@@ -63,7 +63,7 @@ class Filter:
         relation: that every plan of the scope shares.
         kind: ``"auto"``: Gaussian where every event is, else Rényi; ``"renyi"``: Rényi from the start, with nearly all of δ, for scopes in
             which sampled plans are expected; ``"single"``: one plan for ever, fixed before anything is seen, by privacy-loss distributions and
-            with nearly all of δ.
+            with nearly all of δ; ``"pure"``: Laplace noise only, of which ε adds up and takes no δ.
 
     Guarantees:
         Everything admitted is, together, (``budget.epsilon``, ``budget.delta``)-DP under fully adaptive composition.
@@ -71,6 +71,7 @@ class Filter:
         Rényi part: the divergence at one order, chosen from the budget alone, never passes what (ε, 0.05 δ) allows (Feldman & Zrnic 2021).
         The rest: (1 + e^ε) · distances + selection never pass 0.10 δ, Skellam's stand-in for Gaussian noise never 0.001 ε
         and never a factor e^0.005 on δ.
+        ``"pure"``: Σ ε never passes ε (Rogers, Roth, Ullman & Vadhan 2016, §3), distances and selection never δ, which is left for nothing else.
         Runs that stay Gaussian are covered by the first bound, all others by the second, and δ adds up over the two sets of runs.
 
     ==========================================  ======================================
@@ -89,6 +90,8 @@ class Filter:
 
     def admits(self, costs: Sequence[Cost]) -> bool:
         """Whether all of these together stay within the budget."""
+        if self.kind == "pure":
+            return self.epsilon(costs) <= self.budget.epsilon
         if self.kind == "single":
             return len(costs) == 1 and self._extras_fit(costs, bridged=True) and self._single(costs[0]) <= self.budget.epsilon
         return self._fits_gaussian(costs) or self._fits_renyi(costs)
@@ -97,13 +100,16 @@ class Filter:
         """The state after these."""
         gaussian = self._is_gaussian(costs)
         mu_squared = _mu_squared(costs)
-        name = "one plan, pld" if self.kind == "single" else "gaussian filter" if gaussian else f"renyi filter, order {self._renyi_rule[0]}"
+        named = {"single": "one plan, pld", "pure": "sum of epsilon"}
+        name = named[self.kind] if self.kind in named else "gaussian filter" if gaussian else f"renyi filter, order {self._renyi_rule[0]}"
         return Spent(self.epsilon(costs), self.fixed_epsilon(costs), self.left(costs), self.budget, mu_squared, len(costs), name)
 
     def epsilon(self, costs: Sequence[Cost]) -> float:
         """ε at the budget's δ by the filter that decides; infinite if the samplers' share of δ is overspent."""
         if not costs:
             return 0.0
+        if self.kind == "pure":
+            return math.fsum(pure_epsilon(cost.event) for cost in costs) if self._extras_fit(costs, bridged=True) else math.inf
         if self.kind == "single":
             return self._single(costs[0]) if len(costs) == 1 and self._extras_fit(costs, bridged=True) else math.inf
         if self._is_gaussian(costs):
@@ -117,6 +123,8 @@ class Filter:
         """ε of the largest Gaussian plan that still fits, by itself."""
         if self.kind == "single":
             return 0.0 if costs else self.budget.epsilon
+        if self.kind == "pure":
+            return max(0.0, self.budget.epsilon - self.epsilon(costs))
         if self._is_gaussian(costs):
             rest = gdp_mu(*gaussian_part(self.budget)) ** 2 - (_mu_squared(costs) or 0.0)
             return self._gaussian_epsilon(max(0.0, rest))
@@ -125,14 +133,14 @@ class Filter:
     def extras_left(self, costs: Sequence[Cost]) -> float:
         """δ still free for samplers and key selection."""
         taken = math.fsum(cost.delta(self.budget.epsilon, bridged=self.kind != "renyi") for cost in costs)
-        return max(0.0, EXTRAS_SHARE * self.budget.delta - taken)
+        return max(0.0, self._extras_share * self.budget.delta - taken)
 
     def fixed_epsilon(self, costs: Sequence[Cost]) -> float:
         """ε at the budget's δ if all of these had been one plan fixed beforehand; exact for Gaussian events, else by PLD, rounded up.
 
         Where neither is known (events of ρ-zCDP), it is the filter's own figure.
         """
-        if not costs or self.kind == "single":
+        if not costs or self.kind in ("single", "pure"):
             return self.epsilon(costs)
         mu_squared, upper = _mu_squared(costs), self.epsilon(costs)
         shift, factor = _bridges(costs)
@@ -143,6 +151,10 @@ class Filter:
             return min(upper, gdp_epsilon(math.sqrt(mu_squared), delta) + shift)
         event = dp_accounting.ComposedDpEvent([part for cost in costs for part in _as_gaussian(cost.event)])
         return min(upper, pld_epsilon(event, delta, self.relation, grid=1e-3) + shift)
+
+    def stated_delta(self, costs: Sequence[Cost]) -> float:
+        """δ to state beside `fixed_epsilon`: the budget's; where noise takes none, what samplers and selections of these take."""
+        return math.fsum(cost.delta(self.budget.epsilon) for cost in costs) if self.kind == "pure" else self.budget.delta
 
     def estimate(self, costs: Sequence[Cost]) -> float:
         """`epsilon`, for one plan on a coarse grid: within about a thousandth of what is charged, ten times faster."""
@@ -170,8 +182,12 @@ class Filter:
         shift, factor = _bridges(costs)
         return shift <= BRIDGE_SHARE * self.budget.epsilon and factor <= BRIDGE_FACTOR
 
+    @property
+    def _extras_share(self) -> float:
+        return 1.0 if self.kind == "pure" else EXTRAS_SHARE
+
     def _extras_fit(self, costs: Sequence[Cost], *, bridged: bool) -> bool:
-        return math.fsum(cost.delta(self.budget.epsilon, bridged=bridged) for cost in costs) <= EXTRAS_SHARE * self.budget.delta
+        return math.fsum(cost.delta(self.budget.epsilon, bridged=bridged) for cost in costs) <= self._extras_share * self.budget.delta
 
     def _fits_gaussian(self, costs: Sequence[Cost]) -> bool:
         if not self._is_gaussian(costs):
@@ -191,6 +207,8 @@ class Filter:
             return order / (2 * leaf.noise_multiplier**2) if leaf.noise_multiplier > 0 else math.inf
         if isinstance(leaf, SkellamDpEvent):
             return skellam_rdp([order], l1=leaf.l1, l2=leaf.l2, variance=leaf.variance - UNIFORM_VARIANCE)[0]
+        if isinstance(leaf, dp_accounting.LaplaceDpEvent):
+            return laplace_rdp(order, leaf.noise_multiplier)
         return _sampled_renyi(leaf, order, self.relation)
 
 
@@ -221,6 +239,19 @@ def _renyi_rule(epsilon: float, delta: float) -> tuple[int, float]:
     allowed = {order: epsilon - math.log1p(-1 / order) + math.log(delta * order) / (order - 1) for order in range(2, largest)}
     best = max(allowed, key=lambda order: allowed[order] / order)
     return best, allowed[best]
+
+
+def laplace_rdp(order: int, noise_multiplier: float) -> float:
+    """Rényi divergence of Laplace noise whose scale is ``noise_multiplier`` times the L1 bound, whatever the relation (Mironov 2017, table II).
+
+    It is convex in the shift and zero at none, so that no vector of shifts with the same sum exceeds it.
+    """
+    if noise_multiplier <= 0:
+        return math.inf
+    epsilon = 1 / noise_multiplier
+    far = (order - 1) * epsilon + math.log(order / (2 * order - 1))
+    near = -order * epsilon + math.log((order - 1) / (2 * order - 1))
+    return (far + math.log1p(math.exp(near - far))) / (order - 1)
 
 
 @lru_cache(maxsize=4096)

@@ -165,8 +165,11 @@ class Guard:
         Raises:
             Refused: if the budget does not allow it.
         """
-        if self.policy.filter == "single":
-            raise UsageError("Expected no noised count beside a single plan: it would be a second charge. Make the count a step of the plan.")
+        if not self.policy.counts_units:
+            raise UsageError(
+                "Expected no noised count beside a single plan, or under pure ε without minimum_units: it would be a second charge. Make the count a "
+                "step of the plan."
+            )
         released = self.ledger.find("count", self.scope) or [self._release_count()]
         return max(0, round(int(released[0].body["grid_count"]) / GRID))
 
@@ -178,20 +181,24 @@ class Guard:
     @property
     def count_cost(self) -> Cost:
         """What the noised count was charged, or will be by this policy."""
+        if not self.policy.counts_units:
+            return Cost.nothing()
         released = self.ledger.find("count", self.scope)
         charged = released[0].body.get("cost") if released else None
         return Cost.from_dict(charged) if charged else plan_cost(self.count_plan())
 
     def count_plan(self) -> Plan:
         """The plan of the one noised count: a fixed share of the policy's budget."""
-        mu = mu_for(self.policy.budget) * self.policy.count_share**0.5
+        pure, share = self.policy.filter == "pure", self.policy.count_share
+        noise = 1 / (self.policy.budget.epsilon * share) if pure else 1 / (mu_for(self.policy.budget) * share**0.5)
         return Plan(
             "noised number of units, shared by everything", self.policy.unit, self.policy.relation,
-            (PlanStep(UnitCount.kind, 1, 1 / mu, 1, l0=1, l2=GRID),), run=f"count:{self.scope.dataset}:{self.scope.window}",
+            (PlanStep(UnitCount.kind, 1, noise, 1, l0=1, l2=GRID),), mechanism="laplace" if pure else "gaussian",
+            run=f"count:{self.scope.dataset}:{self.scope.window}",
         )
 
     def _require_minimum(self, plan: Plan) -> None:
-        if self.policy.filter == "single" and self.policy.limits.minimum_units == 0:
+        if not self.policy.counts_units:
             return
         minimum, size = self.policy.limits.minimum_units, self.size()
         if size < minimum:

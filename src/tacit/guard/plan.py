@@ -21,7 +21,7 @@ from tacit.guarantee import PrivacyUnit, Relation
 from tacit.guard.correlation import Correlation
 from tacit.guard.sampler import FULL, Sampler
 
-MECHANISMS = ("gaussian", "skellam")
+MECHANISMS = ("gaussian", "skellam", "laplace")
 LOCAL_KINDS = ("network@1",)
 """Sums that no question describes: the curator's own code computes them, and draws noise that is exact (`tacit.networks.noise`)."""
 _KIND = re.compile(r"[a-z][a-z0-9_]*@[1-9][0-9]*\Z")
@@ -32,10 +32,12 @@ _DIGEST_DOMAIN = "tacit.plan@1"
 class PlanStep:
     """``repeats`` answers of one kind, each with Gaussian noise of σ = ``noise_multiplier`` · l2 on every coordinate.
 
+    In a plan with Laplace noise its scale is ``noise_multiplier`` · l1.
+
     Args:
         kind: the question's ``kind@major``.
         repeats: how many answers.
-        noise_multiplier: σ of one coordinate over the L2 bound between neighbours.
+        noise_multiplier: σ of one coordinate over the L2 bound between neighbours; for Laplace noise its scale over the L1 bound.
         cells: the most coordinates one answer may have.
         l0: the most coordinates in which two neighbours' sums may differ; 0 means all of them. Coordinates in which neighbours agree
             have the same distribution whatever the sampler, so only this many are charged for the sampler.
@@ -112,7 +114,8 @@ class Plan:
         unit: who is protected.
         relation: the neighbouring relation that the bounds are taken under.
         steps: in the order they are asked.
-        mechanism: ``"gaussian"`` (one curator, rounded Gaussian) or ``"skellam"`` (each site adds a share).
+        mechanism: ``"gaussian"`` (one curator, rounded Gaussian), ``"skellam"`` (each site adds a share) or ``"laplace"`` (one curator, rounded
+            Laplace: ε without δ).
         sampler: ``"full"``; steps that are sampled say so themselves.
         selection_delta: δ of all answers together that choose keys above a noisy threshold.
         run: a public random name; two runs of the same steps are two plans and two charges.

@@ -61,7 +61,7 @@ class Policy:
         window: how long a budget lasts: ``"all"``, ``"month"``, ``"week"`` or ``"day"``.
         rows_per_unit: public assumption on how many rows a unit usually has; never read off the data.
         count_share: share of μ² that the one noised count of units takes.
-        filter: ``"auto"``, ``"renyi"`` or ``"single"``, see `tacit.guard.filters.Filter`.
+        filter: ``"auto"``, ``"renyi"``, ``"single"`` or ``"pure"``, see `tacit.guard.filters.Filter`.
         limits: what bounds a plan beside its budget.
         ledger: file or URL.
         key: file of the signing key; ``None`` for the default beside the ledger.
@@ -142,6 +142,11 @@ class Policy:
         return Scope(self.dataset, window_name(self.window, at))
 
     @property
+    def counts_units(self) -> bool:
+        """Whether a noised count of units is released before anything else: all that has to hold it against a minimum, or normalises by it."""
+        return self.filter not in ("single", "pure") or self.limits.minimum_units > 0
+
+    @property
     def accounting(self) -> Filter:
         """The filter that decides about plans of one scope."""
         return Filter(self.budget, self.relation, self.filter)
@@ -150,12 +155,18 @@ class Policy:
         """Check everything about a plan that does not depend on what was spent.
 
         Raises:
-            PolicyViolation: if the plan is about another unit or relation, or asks a kind of question that is not allowed.
+            PolicyViolation: if the plan is about another unit or relation, asks a kind of question that is not allowed, or has noise of a kind whose
+            budget is kept otherwise.
         """
         if plan.unit != self.unit:
             raise PolicyViolation(f"refused: the policy protects «{self.unit}»; the plan is about «{plan.unit}». Plan for the policy's unit.")
         if plan.relation is not self.relation:
             raise PolicyViolation(f"refused: the policy is under {self.relation}; the plan under {plan.relation}. Plan under the policy's relation.")
+        if (plan.mechanism == "laplace") != (self.filter == "pure"):
+            raise PolicyViolation(
+                f"refused: the policy's filter is «{self.filter}»; the plan has {plan.mechanism} noise. [privacy] filter = \"pure\" admits Laplace "
+                "noise (counts: tacit logs stats), and every other filter all but that. Plan for the policy's filter, or ask the owner."
+            )
         allowed = self.limits.questions
         if denied := [kind for kind in plan.kinds if allowed is not None and kind not in allowed]:
             raise PolicyViolation(

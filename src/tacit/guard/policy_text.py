@@ -20,7 +20,7 @@ delta = 1e-6               # well below one over the number of units
 relation = "add/remove"    # or "replace" (twice the noise) or "zero-out"
 window = "all"             # or "month", "week", "day": the budget renews, the charges stay
 count_share = 0.01         # share of the budget for the one noised count of units
-filter = "auto"            # or "renyi" (several sampled plans), or "single" (one plan for ever)
+filter = "auto"            # or "renyi" (several sampled plans), "single" (one plan for ever), "pure" (counts only, ε without δ)
 
 [limits]
 minimum_units = 100        # fewer than this by the noised count: nothing else is answered

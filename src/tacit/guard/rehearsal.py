@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.special import ndtri_exp
 
 from tacit.domain import Category, Domain, Numeric
 from tacit.guarantee import PrivacyUnit, Relation
@@ -22,6 +24,7 @@ from tacit.questions import GRID, Histogram, SessionCache
 from tacit.randomness import SecureRandom
 
 _ROUNDS, _ROWS, _MULTIPLIER, _SITES = 24, 48, 3.0, 4
+Drawn = NDArray[np.float64]
 _UNIT = PrivacyUnit("unit", column="who")
 _DOMAIN = Domain.of(amount=Numeric(-10.0, 10.0), kind=Category(("a", "b", "c")))
 
@@ -38,10 +41,10 @@ def rehearse_answers(mechanism: str, relation: Relation) -> SelfTest:
     bounds = question.bounds(relation)
     quiet, hostile = _records(hostile=False), _records(hostile=True)
     exact = question.evaluate(quiet, SessionCache())
-    sigma = _MULTIPLIER * bounds.l2
-    drawn = (_asked(question, quiet, mechanism, relation) - exact) / sigma
+    scale = _MULTIPLIER * (bounds.l1 if mechanism == "laplace" else bounds.l2)
+    drawn = _scores((_asked(question, quiet, mechanism, relation) - exact) / scale, mechanism)
     found = noise_tests(drawn, layers=question.sizes)
-    answers = (_asked(question, hostile, mechanism, relation) - question.evaluate(hostile, SessionCache())) / sigma
+    answers = _scores((_asked(question, hostile, mechanism, relation) - question.evaluate(hostile, SessionCache())) / scale, mechanism)
     moved = question.evaluate(hostile, SessionCache()) - exact
     length, largest, touched = float(np.linalg.norm(moved)), int(np.abs(moved).max()), int((moved != 0).sum())
     found |= {
@@ -50,6 +53,11 @@ def rehearse_answers(mechanism: str, relation: Relation) -> SelfTest:
         "a hostile unit: seen": float(length > bounds.l2 / relation.factor / 4),
     }
     return SelfTest({name: float(p) for name, p in found.items()}, time.perf_counter() - started).require()
+
+
+def _scores(drawn: Drawn, mechanism: str) -> Drawn:
+    """Noise of scale 1 as standard normal numbers, if it is what it should be: Laplace noise through its own distribution function."""
+    return np.asarray(-np.sign(drawn) * ndtri_exp(-np.abs(drawn) - np.log(2))) if mechanism == "laplace" else drawn
 
 
 def _records(*, hostile: bool) -> Records:
@@ -64,7 +72,7 @@ def _records(*, hostile: bool) -> Records:
     return Records.open(table, unit=_UNIT)
 
 
-def _asked(question: Histogram, records: Records, mechanism: str, relation: Relation) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _asked(question: Histogram, records: Records, mechanism: str, relation: Relation) -> Drawn:
     """Answers of a session, as many sites together where they share the noise: ``[rounds, cells]``."""
     bounds = question.bounds(relation)
     step = PlanStep(question.kind, _ROUNDS, _MULTIPLIER, question.size, l0=bounds.l0, l2=bounds.l2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -14,8 +15,8 @@ from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep
 from tacit.guard.sampler import FULL
 from tacit.guard.sources import OfUnit
 from tacit.questions import Frame, Question, RecordSource, Select, SessionCache, Update, is_known, restore
-from tacit.questions.base import Sums
-from tacit.randomness import SecureRandom, rounded_gaussian, skellam
+from tacit.questions.base import Bounds, Sums
+from tacit.randomness import SecureRandom, rounded_gaussian, rounded_laplace, skellam
 
 
 class Session:
@@ -34,9 +35,9 @@ class Session:
     """
 
     def __init__(self, plan: Plan, records: RecordSource, *, source: SecureRandom, share: Fraction = Fraction(1)) -> None:
-        if not 0 < share <= 1 or (plan.mechanism == "gaussian" and share != 1):
+        if not 0 < share <= 1 or (plan.mechanism != "skellam" and share != 1):
             raise UsageError(
-                f"Expected a share of 1 for Gaussian noise, and within (0, 1] for Skellam; got {share}. Plan with Skellam to share noise."
+                f"Expected a share of 1 for Gaussian and Laplace noise, and within (0, 1] for Skellam; got {share}. Plan with Skellam to share noise."
             )
         self._plan, self._records, self._source, self._share = plan, OfUnit(records, plan.unit), source, share
         self._cache = SessionCache()
@@ -60,7 +61,7 @@ class Session:
         self._require_unit_clip(question)
         total = question.evaluate(self._records, self._cache)
         self._next = step + 1
-        return total + self._noise(planned.noise_multiplier * bounds.l2, question.size)
+        return total + self._noise(self._scale(planned, bounds), question.size)
 
     def take(self, step: int, *, kind: str, size: int) -> PlanStep:
         """Use up one step whose sum the curator's own code computes, samples and noises: the training of networks.
@@ -103,16 +104,16 @@ class Session:
             OffPlan: as `answer`; also under Skellam noise, because selection needs one curator.
         """
         planned = self._planned(step, question)
-        if self._plan.mechanism != "gaussian":
+        if self._plan.mechanism == "skellam":
             raise OffPlan("Expected one curator for a selection; sites that share noise use declared or hashed categories.")
         bounds = question.bounds(self._plan.relation)
         if bounds.l0 > planned.touched or bounds.l2 < planned.l2:
             raise OffPlan(f"Expected a selection in which {planned.touched} counts can differ; got {bounds.l0}. Open a plan that covers it.")
-        sigma = planned.noise_multiplier * bounds.l2
-        threshold = question.threshold(sigma, self._plan.selection_delta / self._selections, self._plan.relation)
+        scale, delta = self._scale(planned, bounds), self._plan.selection_delta / self._selections
+        threshold = question.threshold(scale, delta, self._plan.relation, mechanism=self._plan.mechanism)
         counts = question.count(self._records, self._cache)
         self._next = step + 1
-        return {name: self._above(found, sigma, threshold) for name, found in counts.items()}
+        return {name: self._above(found, scale, threshold) for name, found in counts.items()}
 
     @property
     def _selections(self) -> int:
@@ -164,7 +165,15 @@ class Session:
         if not unit.is_record and getattr(question, "clip", 1) is None:
             raise OffPlan(f"Expected a question that clips each {unit} as one; set clip, because the unit may have several rows.")
 
+    def _scale(self, planned: PlanStep, bounds: Bounds) -> float:
+        """σ of the noise, or the scale of Laplace noise: never less than planned, for ε adds up without any slack there."""
+        if self._plan.mechanism == "laplace":
+            return math.nextafter(planned.noise_multiplier * bounds.l1, math.inf)
+        return planned.noise_multiplier * bounds.l2
+
     def _noise(self, sigma: float, size: int) -> Sums:
         if self._plan.mechanism == "gaussian":
             return rounded_gaussian(self._source, sigma, size)
+        if self._plan.mechanism == "laplace":
+            return rounded_laplace(self._source, sigma, size)
         return skellam(self._source, skellam_variance(sigma) * float(self._share), size)

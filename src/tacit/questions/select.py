@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tacit.errors import UsageError
 from tacit.guarantee import Relation
@@ -56,17 +57,15 @@ class Select:
         columns, keys = len(self.columns) * relation.factor, self.keys_per_unit * relation.factor
         return Bounds(keys, math.ceil(math.sqrt(self.values_per_unit) * columns * GRID), math.ceil(math.sqrt(columns) * GRID), GRID)
 
-    def threshold(self, sigma: float, delta: float, relation: Relation) -> float:
-        """The smallest noisy count (in grid steps) to release, for Gaussian noise of ``sigma`` steps.
+    def threshold(self, scale: float, delta: float, relation: Relation, *, mechanism: str = "gaussian") -> float:
+        """The smallest noisy count (in grid steps) to release, for noise of ``scale`` steps: σ, or the scale of Laplace noise.
 
         If a unit has k values in each column, each must stay below with probability 1 - δ/(k · columns) (union bound), so the threshold is the
-        largest GRID/√k + σ Φ⁻¹(1 - δ/(k · columns)) of all k, plus half a step that rounding may add.
+        largest GRID/√k + σ Φ⁻¹(1 - δ/(k · columns)) of all k, plus half a step that rounding may add. Laplace noise has its own Φ.
         """
-        from scipy.special import ndtri
-
         values = np.arange(1, self.values_per_unit + 1)
-        quantiles = -ndtri(delta / (values * len(self.columns) * relation.factor))
-        return float((GRID / np.sqrt(values) + sigma * quantiles).max()) + 0.5
+        beyond = exceeded(scale, delta / (values * len(self.columns) * relation.factor), mechanism)
+        return float((GRID / np.sqrt(values) + beyond).max()) + 0.5
 
     def count(self, records: RecordSource, cache: SessionCache) -> dict[str, dict[str, int]]:
         """Exact counts in grid steps, column by column. For the guard's eyes alone: even which keys there are is private."""
@@ -97,6 +96,13 @@ class Select:
     def from_dict(cls, data: dict[str, Any]) -> Select:
         """The question that `to_dict` described."""
         return cls(tuple(data["columns"]), int(data["values_per_unit"]), int(data["longest"]))
+
+
+def exceeded(scale: float, chance: NDArray[np.float64], mechanism: str) -> NDArray[np.float64]:
+    """What noise exceeds with these chances, each below one half."""
+    from scipy.special import ndtri
+
+    return np.asarray(-scale * np.log(2 * chance) if mechanism == "laplace" else -scale * ndtri(chance))
 
 
 def _order(value: str) -> int:

@@ -60,6 +60,13 @@ def symmetric_table(masses: Sequence[int]) -> AliasTable:
     return _alias(symmetric_weights(masses))
 
 
+def ascending_table(masses: Sequence[int]) -> AliasTable:
+    """Build the table of a distribution on 0, 1, ..., COLUMNS - 1 from its masses, of which the first is not the smallest, on any common scale."""
+    whole = sum(masses)
+    rest = [(mass * TOTAL + whole // 2) // whole for mass in masses[1:]]
+    return _alias([TOTAL - sum(rest), *rest], lowest=0)
+
+
 def symmetric_weights(masses: Sequence[int]) -> list[int]:
     """Round masses at 0, 1, 2, ... to COLUMNS integers that sum to 2^128, for the values -REACH to REACH and one that never occurs.
 
@@ -74,7 +81,7 @@ def symmetric_weights(masses: Sequence[int]) -> list[int]:
     return [*reversed(side), TOTAL - 2 * sum(side), *side, 0]
 
 
-def _alias(weights: Sequence[int]) -> AliasTable:
+def _alias(weights: Sequence[int], *, lowest: int = -REACH) -> AliasTable:
     left, other = list(weights), list(range(COLUMNS))
     small = [i for i in range(COLUMNS) if left[i] < _CAPACITY]
     large = [i for i in range(COLUMNS) if left[i] >= _CAPACITY]
@@ -87,7 +94,7 @@ def _alias(weights: Sequence[int]) -> AliasTable:
     for i in large:
         left[i] = 0  # a full column: both values are its own
     bounds = [i * _CAPACITY + share for i, share in enumerate(left)]
-    values = np.stack([np.arange(COLUMNS), np.array(other, np.int64)], axis=1).ravel() - REACH
+    values = np.stack([np.arange(COLUMNS), np.array(other, np.int64)], axis=1).ravel() + lowest
     return AliasTable(np.array([bound >> 64 for bound in bounds], np.uint64), np.array([bound & _WORD for bound in bounds], np.uint64), values)
 
 

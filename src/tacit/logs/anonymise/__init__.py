@@ -1,0 +1,7 @@
+"""The core of every path from events to anonymised events: column by column, each different value once."""
+
+from __future__ import annotations
+
+from tacit.logs.anonymise.engine import UNKNOWN_FIELD, Anonymiser, Event, Treated
+
+__all__ = ["UNKNOWN_FIELD", "Anonymiser", "Event", "Treated"]

@@ -1,0 +1,257 @@
+"""The one core behind every path: a batch of events in, the same events out with only what the policy lets through.
+
+A file of a million events, a pipe and a listener differ only in how many events they bring at once. Equal values are treated once; everything that can
+be is treated for the whole batch in one call.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tacit.logs.anonymise.shapes import Column, Shapes
+from tacit.logs.anonymise.tree import tree_of
+from tacit.logs.policies import SourcePolicy
+from tacit.logs.treatments import FIRST, SECOND, Identities, Key, Rows, Scalar, Tools, Treatment, build
+
+Event = dict[str, Any]
+_MOST_REMEMBERED = 200_000
+_BETWEEN = "\u00a6"  # a sign that hardly any log holds
+_MOST_KEYS, _LONGEST_KEY = 5_000, 64
+UNKNOWN_FIELD = "a field that the policy does not name"
+
+
+@dataclass(eq=False)
+class Treated:
+    """What became of a batch.
+
+    Args:
+        events: after treatment, or their JSON texts.
+        places: which event of the batch each one was.
+        refused: places of events that were held back, with the reason.
+        unknown: how often a field without a rule was left out, by path.
+    """
+
+    events: list[Any]
+    places: list[int]
+    refused: list[tuple[int, str]] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+class Anonymiser:
+    """A policy with a key, ready for batches.
+
+    >>> from tacit.logs.keys import EpochKey
+    >>> policy = SourcePolicy.parse("{version: 1, source: web, format: json, fields: {user: user, bytes: keep, note: scrub}}")
+    >>> treated = Anonymiser(policy, EpochKey.for_tests()).batch([{"user": "anna", "bytes": 17, "note": "Anna, again", "extra": "x"}])
+    >>> event = treated.events[0]
+    >>> event["user"][:5], event["bytes"], event["note"][-7:], treated.unknown
+    ('u-k7-', 17, ', again', Counter({'extra': 1}))
+
+    Args:
+        policy: of the source.
+        key: of the epoch.
+        prior: the former epoch's key while an overlap lasts: events then carry earlier pseudonyms too, in ``tacit.prior``.
+        identities: a dictionary learned beforehand; it is extended.
+    """
+
+    def __init__(self, policy: SourcePolicy, key: Key, *, prior: Key | None = None, identities: Identities | None = None) -> None:
+        self.policy = policy
+        known = {"accounts": policy.accounts, "domains": policy.domains, "networks": policy.networks}
+        self.tools = Tools(key, identities, **known)
+        self._rules = list(policy.fields.values())
+        self._root = tree_of(policy.fields)
+        self._dropped = frozenset(number for number, rule in enumerate(self._rules) if rule.treatment == "drop")
+        self._treatments: list[Treatment | None] = [build(rule.treatment, self.tools, rule.options) for rule in self._rules]
+        self._memos: tuple[list[dict[Any, Any]], ...] = tuple([{} for _ in self._rules] for _ in range(2))
+        self._keys: dict[str, tuple[int, bool]] = {}
+        self._prior = None if prior is None else _Prior(policy, Tools(prior, **known))
+        self._context = [name.split(".") if name else None for name in (policy.time, policy.entity, policy.unit)]
+        self._rowwise = prior is not None or any(treatment is not None and not treatment.alone for treatment in self._treatments)
+
+    def batch(self, events: Iterable[Event]) -> Treated:
+        """Treat events."""
+        return self._treated(events, text=False)
+
+    def texts(self, events: Iterable[Event]) -> Treated:
+        """The same, as JSON texts without spaces: what `batch` gives, written by a JSON writer."""
+        return self._treated(events, text=True)
+
+    def _treated(self, events: Iterable[Event], *, text: bool) -> Treated:
+        with _no_collection():
+            refuse = self.policy.unknown == "refuse"
+            shapes = Shapes(self._root, dropped=self._dropped, key_holds=self._holds, refuse=refuse, rowwise=self._rowwise)
+            context = _Context(self._context) if self._rowwise else None
+            count = shapes.take_apart(events if context is None else context.watched(events))
+            for stage in (FIRST, SECOND):
+                for number, column in shapes.columns.items():
+                    treatment = self._treatments[number]
+                    if (SECOND if treatment is None else treatment.stage) == stage:
+                        self._column(number, column, context, text)
+            found = shapes.lines() if text else shapes.put_together()
+            if self._prior is not None:
+                found = self._prior.added(found, shapes.columns, text)
+        if not shapes.unknown_rows:
+            return Treated(found, list(range(count)), [], shapes.unknown)
+        kept = [place for place in range(count) if place not in shapes.unknown_rows]
+        refused = [(place, UNKNOWN_FIELD) for place in sorted(shapes.unknown_rows)]
+        return Treated([found[place] for place in kept], kept, refused, shapes.unknown)
+
+    def _holds(self, key: str) -> bool:
+        """Whether a key that only a pattern matched may itself name somebody."""
+        version = self.tools.identities.version
+        known = self._keys.get(key)
+        if known is None or known[0] != version:
+            if len(self._keys) > _MOST_KEYS:
+                self._keys.clear()
+            known = self._keys[key] = (version, len(key) > _LONGEST_KEY or self.tools.scrubber.texts([key])[0] != key)
+        return known[1]
+
+    def _column(self, number: int, column: Column, rows: _Context | None, text: bool) -> None:
+        treatment, write = self._treatments[number], _json if text else None
+        if treatment is None:
+            column.out = _kept(column.values) if text else column.values
+        elif treatment.alone:
+            memo = self._memos[text][number] if treatment.stable else {}
+            column.out = _looked_up(memo, column.values, treatment, write)
+        else:
+            column.out = _with_rows(treatment, column, rows, write)
+
+
+class _Context:
+    """Time, entity and unit of every event of a batch."""
+
+    def __init__(self, paths: Sequence[list[str] | None]) -> None:
+        self._paths = paths
+        self._columns: list[list[Scalar]] = [[] for _ in paths]
+
+    def watched(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events, noted while they pass."""
+        for event in events:
+            for path, column in zip(self._paths, self._columns, strict=True):
+                column.append(_reached(event, path) if path else None)
+            yield event
+
+    def of(self, rows: Sequence[int]) -> Rows:
+        """Of the values of some rows."""
+        time, entity, unit = ([column[row] for row in rows] for column in self._columns)
+        return Rows(time, entity, unit)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the collector of cycles: a batch makes a million objects and no cycle, and looking for one takes longer than all else."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _reached(event: Any, path: Sequence[str]) -> Scalar:
+    """The scalar at a path, written flat or nested."""
+    for length in range(len(path), 0, -1):
+        if isinstance(event, dict) and (key := ".".join(path[:length])) in event:
+            if length < len(path):
+                return _reached(event[key], path[length:])
+            return event[key] if isinstance(event[key], str | int | float) else None
+    return None
+
+
+def _looked_up(memo: dict[Any, Any], values: list[Any], treatment: Treatment, write: Callable[[Any], str] | None) -> list[Any]:
+    """Each different value once. Values of several types are told apart: 1, 1.0 and true are one key of a dictionary."""
+    types = set(map(type, values))
+    if types == {str}:
+        missing = set(values).difference(memo)
+        if missing and len(memo) > _MOST_REMEMBERED:
+            memo.clear()
+            missing = set(values)
+        _extend(memo, list(missing), treatment, write)
+        return list(map(memo.__getitem__, values))
+    keys = [(type(value), value) for value in values]
+    fresh: dict[Any, Any] = {}
+    distinct = [key for key in set(keys) if key[1] is not None]
+    treated = treatment.many([value for _, value in distinct]) if distinct else ()
+    fresh.update(zip(distinct, map(write, treated) if write else treated, strict=True))
+    fresh[(type(None), None)] = "null" if write else None
+    return list(map(fresh.__getitem__, keys))
+
+
+def _extend(memo: dict[Any, Any], missing: list[str], treatment: Treatment, write: Callable[[Any], str] | None) -> None:
+    if missing:
+        treated = treatment.many(missing)
+        memo.update(zip(missing, map(write, treated) if write else treated, strict=True))
+
+
+def _with_rows(treatment: Treatment, column: Column, rows: _Context | None, write: Callable[[Any], str] | None) -> list[Any]:
+    """Every value with its event, in the order of the events."""
+    places = [place for place, value in enumerate(column.values) if value is not None]
+    places.sort(key=column.rows.__getitem__)
+    out: list[Any] = [None] * len(column.values)
+    if places and rows is not None:
+        treated = treatment.many([column.values[place] for place in places], rows.of([column.rows[place] for place in places]))
+        for place, value in zip(places, treated, strict=True):
+            out[place] = value
+    return list(map(write, out)) if write else out
+
+
+def _kept(values: list[Any]) -> list[str]:
+    types = set(map(type, values))
+    if types == {int}:
+        return list(map(str, values))
+    if types == {str}:
+        distinct = set(values)
+        if 2 * len(distinct) < len(values):
+            written = {value: _json(value) for value in distinct}
+            return list(map(written.__getitem__, values))
+        return _quoted(values)
+    return list(map(_json, values))
+
+
+def _quoted(texts: Sequence[str]) -> list[str]:
+    """The JSON texts of many texts. Where none needs an escape, that is one replacement over all of them."""
+    joined = _BETWEEN.join(texts)
+    if joined.isprintable() and '"' not in joined and "\\" not in joined and joined.count(_BETWEEN) == len(texts) - 1:
+        return f'"{joined}"'.replace(_BETWEEN, f'"{_BETWEEN}"').split(_BETWEEN)
+    return list(map(_json, texts))
+
+
+def _json(value: Any) -> str:
+    import orjson
+
+    if type(value) is int:
+        return str(value)
+    return orjson.dumps(value).decode()
+
+
+class _Prior:
+    """Pseudonyms of the former epoch, beside the new ones while the overlap lasts."""
+
+    def __init__(self, policy: SourcePolicy, tools: Tools) -> None:
+        self._paths = list(policy.fields)
+        self._treatments = {
+            number: treatment for number, rule in enumerate(policy.fields.values())
+            if rule.treatment in ("user", "host", "email", "id") and (treatment := build(rule.treatment, tools, rule.options)) is not None
+        }
+
+    def added(self, events: list[Any], columns: dict[int, Column], text: bool) -> list[Any]:
+        """The events, each with ``tacit.prior``: path of a field, and the pseudonym that its value had before."""
+        prior: list[dict[str, Any]] = [{} for _ in events]
+        for number, treatment in self._treatments.items():
+            if number in columns:
+                column = columns[number]
+                out = _looked_up({}, column.values, treatment, None)
+                for row, value, original in zip(column.rows, out, column.values, strict=True):
+                    if value is not None and value != original:
+                        prior[row].setdefault(self._paths[number], value)
+        if text:
+            return [event if not found else f'{event[:-1]}{"," if len(event) > 2 else ""}"tacit.prior":{json.dumps(found)}}}'
+                    for event, found in zip(events, prior, strict=True)]
+        return [event | {"tacit.prior": found} if found else event for event, found in zip(events, prior, strict=True)]

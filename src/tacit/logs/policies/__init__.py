@@ -1,0 +1,7 @@
+"""One policy per source: which field is kept, dropped, pseudonymised, scrubbed, rounded or noised; packs for the usual sources."""
+
+from __future__ import annotations
+
+from tacit.logs.policies.policy import PACKS, FieldRule, SourcePolicy, schema
+
+__all__ = ["PACKS", "FieldRule", "SourcePolicy", "schema"]

@@ -1,0 +1,18 @@
+"""What happens to the values of one field: keyed pseudonyms that keep structure, search in free text, rounding, local differential privacy."""
+
+from __future__ import annotations
+
+from tacit.logs.treatments.addresses import Addresses
+from tacit.logs.treatments.base import FIRST, SECOND, Rows, Scalar, Tools, Treatment
+from tacit.logs.treatments.identities import COMMON, Identities
+from tacit.logs.treatments.names import Names
+from tacit.logs.treatments.numbers import Numbers
+from tacit.logs.treatments.places import Places
+from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Pseudonyms
+from tacit.logs.treatments.registry import KEPT, LOCAL, PSEUDONYM, TREATMENTS, build
+from tacit.logs.treatments.scrub import Scrubber
+
+__all__ = [
+    "COMMON", "FIRST", "KEPT", "LOCAL", "PSEUDONYM", "SECOND", "TREATMENTS", "WRITTEN", "Addresses", "Identities", "Key", "Names", "Numbers", "Places",
+    "Pseudonyms", "Rows", "Scalar", "Scrubber", "Tools", "Treatment", "build",
+]

@@ -1,0 +1,143 @@
+"""Addresses that keep their class: private stays private, and what names no machine (loopback, broadcast, multicast) stays as it is.
+
+Within its class every address is treated by Crypto-PAn, so that subnets stay subnets. A public address whose pseudonym would be private or special is
+treated again until it is not (cycle walking, Black & Rogaway 2002, section 4): still one to one, but a few neighbours are separated.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacit.logs.addresses import AddressPseudonyms
+from tacit.logs.treatments.pseudonyms import Key
+
+Octets = NDArray[np.uint8]
+
+_KEPT = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/128", "::1/128", "ff00::/8")
+_INSIDE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fe80::/10", "fc00::/7")
+_MAPPED = bytes(10) + b"\xff\xff"
+_MOST_WALKS = 64
+_MOST_REMEMBERED = 300_000
+
+
+class _Network:
+    """Addresses that share a prefix."""
+
+    def __init__(self, text: str) -> None:
+        network = ip_network(text)
+        self.first = np.frombuffer(network.network_address.packed, np.uint8)
+        self.mask = np.frombuffer(network.netmask.packed, np.uint8)
+
+    def holds(self, octets: Octets) -> NDArray[np.bool_]:
+        if octets.shape[1] != len(self.first):
+            return np.zeros(len(octets), bool)
+        return np.asarray(((octets & self.mask) == self.first).all(axis=1))
+
+
+class Addresses:
+    """Pseudonyms of addresses as text.
+
+    >>> from tacit.logs.keys import EpochKey
+    >>> addresses = Addresses(EpochKey.for_tests())
+    >>> first, second, third = addresses.texts(["10.1.2.3", "127.0.0.1", "not an address"])
+    >>> first.startswith("10."), first != "10.1.2.3", second, third
+    (True, True, '127.0.0.1', None)
+
+    Args:
+        key: of the epoch.
+        kept: networks beyond the special ones whose addresses stay.
+    """
+
+    def __init__(self, key: Key, *, kept: Sequence[str] = ()) -> None:
+        self._pseudonyms = AddressPseudonyms(key.secret("address"))
+        self._kept = [_Network(text) for text in (*_KEPT, *kept)]
+        self._inside = [_Network(text) for text in _INSIDE]
+        self._memo: dict[str, str | None] = {}
+
+    def __repr__(self) -> str:
+        return "Addresses(...)"
+
+    def one(self, text: str) -> str | None:
+        """The pseudonym of an address, or ``None`` for what is none."""
+        if text in self._memo:
+            return self._memo[text]
+        return self.texts([text])[0] if _maybe(text) else None
+
+    def texts(self, texts: Sequence[str]) -> list[str | None]:
+        """The pseudonyms of many, all in one call; ``None`` for what is no address. A zone (``%eth0``) and brackets are left out."""
+        missing = list(set(texts).difference(self._memo))
+        if missing:
+            if len(self._memo) > _MOST_REMEMBERED:
+                self._memo.clear()
+                missing = list(set(texts))
+            self._memo.update(zip(missing, self._fresh(missing), strict=True))
+        return list(map(self._memo.__getitem__, texts))
+
+    def _fresh(self, texts: Sequence[str]) -> list[str | None]:
+        packed = [_packed(text) for text in texts]
+        found: list[str | None] = [None] * len(texts)
+        for width, family in ((4, socket.AF_INET), (16, socket.AF_INET6)):
+            places = [place for place, value in enumerate(packed) if value is not None and len(value) == width]
+            if places:
+                octets = np.frombuffer(b"".join(packed[place] or b"" for place in places), np.uint8).reshape(-1, width)
+                for place, row in zip(places, self.octets(octets), strict=True):
+                    found[place] = socket.inet_ntop(family, row.tobytes())
+        return found
+
+    def octets(self, octets: Octets) -> Octets:
+        """The same for uint8 ``[addresses, 4]`` or ``[addresses, 16]``."""
+        mapped = octets.shape[1] == 16 and (octets[:, :12] == np.frombuffer(_MAPPED, np.uint8)).all(axis=1)
+        found = self._plain(octets)
+        if np.any(mapped):
+            found[mapped, :12] = octets[mapped, :12]
+            found[mapped, 12:] = self._plain(np.ascontiguousarray(octets[mapped, 12:]))
+        return found
+
+    def _plain(self, octets: Octets) -> Octets:
+        found = self._pseudonyms.octets(octets)
+        inside = np.zeros(len(octets), bool)
+        for network in self._inside:
+            own = network.holds(octets)
+            if own.any():
+                found[own] = octets[own] & network.mask | found[own] & ~network.mask
+                inside |= own
+        kept = self._special(octets)
+        found[kept] = octets[kept]
+        self._walk(found, ~(inside | kept))
+        return found
+
+    def _walk(self, found: Octets, public: NDArray[np.bool_]) -> None:
+        rows = np.flatnonzero(public)
+        for _ in range(_MOST_WALKS):
+            taken = self._special(found[rows])
+            for network in self._inside:
+                taken |= network.holds(found[rows])
+            rows = rows[taken]
+            if not len(rows):
+                return
+            found[rows] = self._pseudonyms.octets(np.ascontiguousarray(found[rows]))
+
+    def _special(self, octets: Octets) -> NDArray[np.bool_]:
+        special = np.zeros(len(octets), bool)
+        for network in self._kept:
+            special |= network.holds(octets)
+        return special
+
+
+def _maybe(text: str) -> bool:
+    return ":" in text or (text[:1].isdigit() and text.count(".") == 3)
+
+
+def _packed(text: str) -> bytes | None:
+    if text.startswith("["):
+        text = text.strip("[]")
+    text = text.partition("%")[0]
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,119 @@
+"""What a treatment is, and the tools that all treatments of one policy and key share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tacit.logs.treatments.addresses import Addresses
+from tacit.logs.treatments.identities import Identities
+from tacit.logs.treatments.names import Names
+from tacit.logs.treatments.numbers import Numbers
+from tacit.logs.treatments.places import Places
+from tacit.logs.treatments.pseudonyms import Key
+from tacit.logs.treatments.scrub import Scrubber
+
+Scalar = str | int | float | bool | None
+
+FIRST, SECOND = 0, 1
+"""Fields that name somebody are treated first, so that free text is searched for them."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a treatment may need to know about the events whose values it gets; one entry per value."""
+
+    time: Sequence[Scalar]
+    entity: Sequence[Scalar]
+    unit: Sequence[Scalar]
+
+
+class Treatment(Protocol):
+    """What happens to the values of a field."""
+
+    stage: int
+    stable: bool
+    """Whether a value's outcome never changes, so that it can be remembered."""
+    alone: bool
+    """Whether it depends on the value alone, so that equal values are treated once; else `many` gets every value with its rows."""
+
+    def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
+        """The values after treatment, in the same order. ``None`` is never among them."""
+
+
+class Tools:
+    """Everything that is made of a key, for one policy.
+
+    Args:
+        key: of the epoch.
+        identities: the dictionary to use and to extend.
+        accounts: accounts that stay, beyond the built-in ones.
+        domains: domains whose hosts stay.
+        networks: networks whose addresses stay.
+    """
+
+    def __init__(
+        self, key: Key, identities: Identities | None = None, *, accounts: Iterable[str] = (), domains: Iterable[str] = (),
+        networks: Iterable[str] = (),
+    ) -> None:
+        self.key = key
+        self.identities = Identities() if identities is None else identities
+        self.addresses = Addresses(key, kept=tuple(networks))
+        self.names = Names(key, self.identities, addresses=self.addresses, accounts=accounts, domains=domains)
+        self.numbers = Numbers(key)
+        self.places = Places(key, self.names)
+        self.scrubber = Scrubber(self.names, self.addresses, self.numbers)
+
+
+@dataclass
+class Each:
+    """A treatment that is a function of one text."""
+
+    function: Callable[[str], Scalar]
+    stage: int = SECOND
+    stable: bool = True
+    alone: bool = field(default=True, init=False)
+
+    def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
+        """See `Treatment`; numbers are treated as what they look like."""
+        return [self.function(value if isinstance(value, str) else _text(value)) for value in values]
+
+
+@dataclass
+class All:
+    """A treatment of many texts at once."""
+
+    function: Callable[[list[str]], Sequence[Scalar]]
+    stage: int = SECOND
+    stable: bool = False
+    alone: bool = field(default=True, init=False)
+
+    def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
+        """See `Treatment`; numbers and truth values cannot hold a name and stay."""
+        if all(type(value) is str for value in values):
+            return self.function(list(values))  # type: ignore[arg-type]
+        texts = [value for value in values if isinstance(value, str)]
+        treated = iter(self.function(texts))
+        return [next(treated) if isinstance(value, str) else self._other(value) for value in values]
+
+    def _other(self, value: Scalar) -> Scalar:
+        return value
+
+
+@dataclass
+class Numbered:
+    """Identifiers of any type; a whole number stays one."""
+
+    function: Callable[[Any], Scalar]
+    stage: int = SECOND
+    stable: bool = True
+    alone: bool = field(default=True, init=False)
+
+    def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
+        """See `Treatment`."""
+        return [self.function(value) for value in values]
+
+
+def _text(value: Scalar) -> str:
+    return str(value)

@@ -1,0 +1,126 @@
+"""Accounts, hosts and e-mail addresses under a key: the parts that say what kind of thing this is stay, the names become pseudonyms.
+
+Names are compared in lower case and composed form (NFC), since directories compare them so: ``CORP\\Anna`` and ``anna@corp.example`` are one user.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from tacit.logs.treatments.addresses import Addresses
+from tacit.logs.treatments.identities import Identities
+from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Pseudonyms
+
+ACCOUNTS = frozenset(
+    (
+        "-,system,administrator,guest,root,nobody,daemon,bin,sys,sync,www-data,local service,network service,localservice,networkservice,"
+        "anonymous logon,everyone,defaultaccount,wdagutilityaccount,krbtgt,trustedinstaller,authenticated users,sshd,syslog,messagebus,"
+        "systemd-network,systemd-resolve,systemd-timesync,systemd-coredump,postfix,mail,ntp,dbus,nginx,apache,mysql,postgres,unset,unknown,"
+        "n/a,(none),none,(null),null,dwm-1,dwm-2,dwm-3,umfd-0,umfd-1,umfd-2,nt authority,font driver host,window manager,builtin,workgroup"
+    ).split(",")
+)
+"""Built-in accounts and marks of absence: nobody's, and what many detections look for."""
+
+HOSTS = frozenset(("", "-", "localhost", "localdomain", "unknown", "none", "(null)", "n/a", "workgroup"))
+_MOST = 100_000
+_LOCAL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+class Names:
+    """Pseudonyms of accounts, hosts and e-mail addresses, all entered in one dictionary of identities.
+
+    Args:
+        key: of the epoch.
+        identities: where every name is entered with its pseudonym.
+        addresses: for hosts that are given as addresses.
+        accounts: names of accounts, beyond the built-in ones, that are nobody's and stay.
+        domains: domains that stay with all their hosts, such as those of public services.
+    """
+
+    def __init__(
+        self, key: Key, identities: Identities, *, addresses: Addresses, accounts: Iterable[str] = (), domains: Iterable[str] = ()
+    ) -> None:
+        self._users, self._hosts = Pseudonyms(key, "user", "u"), Pseudonyms(key, "host", "h")
+        self.identities, self._addresses = identities, addresses
+        self._accounts = ACCOUNTS | {normal(name) for name in accounts}
+        self._domains = tuple(normal(name).strip(".") for name in domains)
+        self._memo: dict[str, str] = {}
+
+    def user(self, text: str) -> str:
+        """An account, however it is written: ``name``, ``DOMAIN\\\\name``, ``name@domain`` or a machine's ``NAME$``."""
+        name = normal(text)
+        if name in self._accounts or not name or WRITTEN.fullmatch(name):
+            return text
+        domain, slash, rest = name.rpartition("\\")
+        if slash:
+            return f"{self._domain(domain)}\\{self.user(rest)}"
+        if _LOCAL.fullmatch(name):
+            return self.email(name)
+        if name.endswith("$") and len(name) > 1:
+            return self.host(name[:-1]) + "$"
+        pseudonym = self._users.of(name)
+        self._learn(name, pseudonym)
+        return pseudonym
+
+    def email(self, text: str) -> str:
+        """An e-mail address: user and host apart."""
+        name = normal(text)
+        local, at, domain = name.rpartition("@")
+        if not at or not local:
+            return self.user(name) if not at else "@" + self.host(domain)
+        pseudonym = f"{self._users.of(local) if local not in self._accounts else local}@{self.host(domain)}"
+        if local not in self._accounts:
+            self._learn(local, self._users.of(local))
+        self.identities.learn(name, pseudonym)
+        return pseudonym
+
+    def host(self, text: str) -> str:
+        """A host: each label becomes a pseudonym except the last of a full name; an address stays an address."""
+        found = self._memo.get(text)
+        if found is None:
+            if len(self._memo) > _MOST:
+                self._memo.clear()
+            found = self._memo[text] = self._host(text)
+        return found
+
+    def _host(self, text: str) -> str:
+        name = normal(text).strip(".")
+        if name in HOSTS or WRITTEN.fullmatch(name) or self.stays(name):
+            return text
+        address = self._addresses.one(name)
+        if address is not None:
+            return address
+        labels = name.split(".")
+        last = labels[-1] if len(labels) > 1 else None
+        hidden = [label if WRITTEN.fullmatch(label) or not label else self._hosts.of(label) for label in (labels[:-1] if last else labels)]
+        if labels[0]:
+            self.identities.learn(labels[0], hidden[0])
+        if last is None:
+            return hidden[0]
+        for place in range(len(hidden)):
+            self.identities.learn(".".join(labels[place:]), ".".join([*hidden[place:], last]))
+        return ".".join([*hidden, last])
+
+    def stays(self, name: str) -> bool:
+        """Whether a host belongs to a domain that the policy keeps."""
+        return any(name == domain or name.endswith("." + domain) for domain in self._domains)
+
+    def _domain(self, name: str) -> str:
+        """The part before the backslash: a directory's domain or a machine."""
+        if name in self._accounts or name in HOSTS or name == ".":
+            return name
+        return self.host(name)
+
+    def _learn(self, name: str, pseudonym: str) -> None:
+        self.identities.learn(name, pseudonym)
+        words = name.split()
+        if len(words) > 1:
+            for word in words:
+                self.identities.learn(word, self._users.of(word))
+
+
+def normal(text: str) -> str:
+    """Lower case, composed (NFC), without white space around."""
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip().lower()

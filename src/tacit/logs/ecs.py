@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,10 +79,6 @@ class EcsWriter:
         self._strings = {
             f: pl.Series(f, [row[i] for row in values], pl.String) for _, names, values in self._pools for i, f in enumerate(names)
         }
-        self._fragments = [
-            (field, pl.Series(field, [_fragment(dict(zip(names, row, strict=True))) for row in values]))
-            for field, names, values in self._pools
-        ]
         self._seconds = pl.Series("second", [f"{h:02d}:{m:02d}:{s:02d}" for h in range(24) for m in range(60) for s in range(60)])
         self._millis = pl.Series("milli", [f'.{i:03d}Z","event.id":"' for i in range(1000)])
         self._ports = pl.Series("port", ["", *(f',"destination.port":{i}' for i in range(1, 65_536))])
@@ -91,6 +88,13 @@ class EcsWriter:
         ]
         self._labels = {name: pl.Series(name, [row.get(name) for row in rows], LABEL_SCHEMA[name]) for name in LABELS}
         self._label_fragments = pl.Series("label", [_fragment(row) for row in rows])
+
+    @cached_property
+    def _fragments(self) -> list[tuple[str, pl.Series]]:
+        return [
+            (field, pl.Series(field, [_fragment(dict(zip(names, row, strict=True))) for row in values]))
+            for field, names, values in self._pools
+        ]
 
     def frame(self, block: Block, *, day: dt.date, first_id: int, labels: bool) -> pl.DataFrame:
         """One row per event with the columns of ``EVENT_SCHEMA`` (and ``LABEL_SCHEMA`` where asked for)."""
@@ -130,7 +134,7 @@ class EcsWriter:
             [pl.lit(f'{{"{TIME}":"{day.isoformat()}T'), *(pl.lit(p) if isinstance(p, pl.Series) else p for p in pieces), pl.lit("}\n")],
             ignore_nulls=True,
         )
-        return _bytes(pl.select(line).to_series())
+        return text_bytes(pl.select(line).to_series())
 
 
 def _codes(column: Array) -> pl.Series:
@@ -154,7 +158,7 @@ def _traffic(block: Block) -> list[Any]:
     return [pl.concat_str([pl.lit(f',"{name}":'), pl.lit(series.cast(pl.String))]) for name, series in named]
 
 
-def _bytes(lines: pl.Series) -> bytes:
+def text_bytes(lines: pl.Series) -> bytes:
     """The characters of all strings, one after the other, as Arrow already holds them."""
     column = lines.rechunk().to_arrow()
     if len(column) == 0:

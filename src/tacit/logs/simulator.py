@@ -14,7 +14,7 @@ from tacit.logs.activity import make_scene, ordinary, rate_scale
 from tacit.logs.atomic import writing
 from tacit.logs.blocks import Block, combine, cut
 from tacit.logs.ecs import EVENT_SCHEMA, LABEL_SCHEMA, EcsWriter
-from tacit.logs.enterprise import build_enterprise
+from tacit.logs.enterprise import Enterprise, build_enterprise
 from tacit.logs.intrusions import Campaign, describe, plan_campaigns, strike
 from tacit.logs.spec import SimulationSpec
 from tacit.logs.vocabulary import DEPARTMENTS, ROLES, SITES
@@ -65,7 +65,7 @@ class Simulation:
             UsageError: if ``batch_rows`` is not a positive integer.
         """
         _check_batch(batch_rows)
-        for day, first, block in self._batches(batch_rows):
+        for day, first, block in self.coded(batch_rows):
             yield self._ecs.frame(block, day=day, first_id=first, labels=labels)
 
     def write_ndjson(self, path: str | Path, *, labels: bool = False) -> int:
@@ -78,7 +78,7 @@ class Simulation:
         """
         count = 0
         with writing(path) as file:
-            for day, first, block in self._batches(_LINES):
+            for day, first, block in self.coded(_LINES):
                 file.write(self._ecs.lines(block, day=day, first_id=first, labels=labels))
                 count += len(block["time"])
         return count
@@ -99,7 +99,17 @@ class Simulation:
                 count += batch.height
         return count
 
-    def _batches(self, rows: int) -> Iterator[tuple[dt.date, int, Block]]:
+    @property
+    def enterprise(self) -> Enterprise:
+        """The people, machines and services behind the events."""
+        return self._firm
+
+    def frame(self, block: Block, *, day: dt.date, first_id: int, labels: bool = False) -> pl.DataFrame:
+        """Coded events of ``coded`` as a frame with the columns of ``EVENT_SCHEMA``."""
+        return self._ecs.frame(block, day=day, first_id=first_id, labels=labels)
+
+    def coded(self, rows: int) -> Iterator[tuple[dt.date, int, Block]]:
+        """All events before they are spelt out, at most ``rows`` at once: day, number of the first one within its day, and codes."""
         for number in range(self.spec.days):
             day, first = self.spec.start + dt.timedelta(days=number), 0
             for block in self._blocks(number):

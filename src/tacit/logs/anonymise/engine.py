@@ -62,15 +62,14 @@ class Anonymiser:
 
     def __init__(self, policy: SourcePolicy, key: Key, *, prior: Key | None = None, identities: Identities | None = None) -> None:
         self.policy = policy
-        known = {"accounts": policy.accounts, "domains": policy.domains, "networks": policy.networks}
-        self.tools = Tools(key, identities, **known)
+        self.tools = _tools(policy, key, identities)
         self._rules = list(policy.fields.values())
         self._root = tree_of(policy.fields)
         self._dropped = frozenset(number for number, rule in enumerate(self._rules) if rule.treatment == "drop")
         self._treatments: list[Treatment | None] = [build(rule.treatment, self.tools, rule.options) for rule in self._rules]
         self._memos: tuple[list[dict[Any, Any]], ...] = tuple([{} for _ in self._rules] for _ in range(2))
         self._keys: dict[str, tuple[int, bool]] = {}
-        self._prior = None if prior is None else _Prior(policy, Tools(prior, **known))
+        self._prior = None if prior is None else _Prior(policy, _tools(policy, prior, None))
         self._context = [name.split(".") if name else None for name in (policy.time, policy.entity, policy.unit)]
         self._rowwise = prior is not None or any(treatment is not None and not treatment.alone for treatment in self._treatments)
 
@@ -81,6 +80,28 @@ class Anonymiser:
     def texts(self, events: Iterable[Event]) -> Treated:
         """The same, as JSON texts without spaces: what `batch` gives, written by a JSON writer."""
         return self._treated(events, text=True)
+
+    def learn(self, events: Iterable[Event]) -> int:
+        """Enter what structured fields name into the dictionary, and treat nothing; returns how many identities it holds.
+
+        A first pass over a file finds names also in texts that come before the first field that holds them.
+        """
+        with _no_collection():
+            shapes = Shapes(self._root, dropped=self._dropped, key_holds=lambda key: False)
+            shapes.take_apart(events)
+            for number, column in shapes.columns.items():
+                treatment = self._treatments[number]
+                if treatment is not None and treatment.stage == FIRST:
+                    self._column(number, column, None, False)
+        return len(self.tools.identities)
+
+    def know(self, *, users: Iterable[str] = (), hosts: Iterable[str] = ()) -> int:
+        """Enter accounts, e-mail addresses and hosts from a directory; returns how many identities the dictionary holds."""
+        for user in users:
+            self.tools.names.user(user)
+        for host in hosts:
+            self.tools.names.host(host)
+        return len(self.tools.identities)
 
     def _treated(self, events: Iterable[Event], *, text: bool) -> Treated:
         with _no_collection():
@@ -121,6 +142,10 @@ class Anonymiser:
             column.out = _looked_up(memo, column.values, treatment, write)
         else:
             column.out = _with_rows(treatment, column, rows, write)
+
+
+def _tools(policy: SourcePolicy, key: Key, identities: Identities | None) -> Tools:
+    return Tools(key, identities, accounts=policy.accounts, domains=policy.domains, networks=policy.networks)
 
 
 class _Context:

@@ -48,6 +48,8 @@ _SAID = (
     r"session closed for user)[\"']?(?:\s{0,2}[=:]\s{0,2}|\s)[\"']?[^\s\"',;&|<>()=:]{2,64})"
 )
 _LOGON = r"(?i)(?:\b(?:accepted|failed) \S{1,30} for (?:invalid user )?\S{1,64} from )"
+_SHARE = r"\\\\[A-Za-z0-9._-]{2,255}\\"
+_REMOTE = r"(?i)(?:(?:/node|/v|/s|/server|-computername|--host|--hostname|--server)[:=\s]\s{0,2}[\"']?[A-Za-z][A-Za-z0-9._-]{2,255})"
 _ACCOUNT = r"[A-Za-z0-9.-]{2,63}\\[A-Za-z0-9._$-]{2,64}"
 _SLASHED = [slash + folder for slash in "/\\" for folder in ("users", "home", "profiles", "documents and settings")]
 _ANNOUNCED: tuple[tuple[str, list[str], Callable[[str], str]], ...] = (
@@ -55,6 +57,10 @@ _ANNOUNCED: tuple[tuple[str, list[str], Callable[[str], str]], ...] = (
     (_SPACED_HOMES, _SLASHED, lambda found: re.split(r"[\\/]+", found.rstrip("\\/"))[-1]),
     (_SAID, ["user", "acct", "account", "login", "logname"], lambda found: re.split(r"[\s=:\"']+", found)[-1]),
     (_LOGON, ["accepted ", "failed "], lambda found: found.split()[-2]),
+)
+_MACHINES: tuple[tuple[str, list[str], Callable[[str], str]], ...] = (
+    (_SHARE, ["\\\\"], lambda found: found.strip("\\")),
+    (_REMOTE, ["/node", "/v", "/s", "computername", "host", "server"], lambda found: re.split(r"[:=\s\"']+", found)[-1]),
 )
 """Where texts say that a name follows: pattern, a sign that it may match, and how the name is read."""
 _SPOKEN = frozenset(("for", "from", "is", "was", "has", "not", "the", "and", "with", "logged", "authentication", "unknown", "name", "to", "in", "on", "of",
@@ -68,7 +74,7 @@ _FORMS = re.compile(
     r"(?![0-9A-Fa-f:-]))"
     r"|(?P<cisco>(?<![0-9A-Za-z.])[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}(?![0-9A-Za-z.]))"
     r"|(?P<sid>[Ss]-1-(?:5-21|12-1)(?:-\d{1,10}){3,5})"
-    r"|(?P<six>::ffff:\d{1,3}(?:\.\d{1,3}){3}|(?<![0-9A-Za-z:])[0-9A-Fa-f:]{0,4}:[0-9A-Fa-f:]*:[0-9A-Fa-f:]*(?![0-9A-Za-z:]))"
+    r"|(?P<six>::ffff:\d{1,3}(?:\.\d{1,3}){3}|(?<![0-9A-Za-z])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,64}:[0-9A-Fa-f]{0,4}(?![0-9A-Za-z]))"
     r"|(?P<card>(?<![0-9A-Za-z-])\d{4}-?\d{4}-?\d{4}-?\d{1,7}(?![0-9A-Za-z-]))"
     r"|(?P<host>(?<![A-Za-z0-9_.-])[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})+)"
 )
@@ -115,6 +121,12 @@ class Scrubber:
             some = column.filter(column.str.contains_any(signs, ascii_case_insensitive=True))
             for found in _extracted(some, pattern) if len(some) else ():
                 self._name(read(found))
+        for pattern, signs, read in _MACHINES:
+            some = column.filter(column.str.contains_any(signs, ascii_case_insensitive=True))
+            for found in _extracted(some, pattern) if len(some) else ():
+                name = read(found)
+                if _free(name.lower()) and not any(part in COMMON for part in name.lower().split(".")):
+                    self._names.host(name)
         slashed = column.filter(column.str.contains("\\", literal=True))
         for found in _extracted(slashed, _ACCOUNT) if len(slashed) else ():
             domain, _, name = found.partition("\\")
@@ -123,10 +135,8 @@ class Scrubber:
 
     def _name(self, name: str) -> None:
         name = name.strip(".-_")
-        low = name.lower()
-        if len(name) >= 3 and low not in COMMON and low not in _SPOKEN and low not in self._identities and not name.isdigit() and not WRITTEN.match(name):
-            if _IPV4.fullmatch(name) is None and "%" not in name and "*" not in name:
-                self._names.user(name)
+        if len(name) > 2 and name.lower() not in self._identities and _free(name.lower()):
+            self._names.user(name)
 
     def _without_secrets(self, column: Any) -> Any:
         suspect = column.str.contains_any(_SIGNS_OF_SECRETS, ascii_case_insensitive=True)
@@ -231,13 +241,25 @@ class Scrubber:
             return self._host(found)
         if kind == "email":
             return self._names.email(text)
-        if kind in ("four", "six"):
+        if kind == "four":
             return self._addresses.one(text) or text
+        if kind == "six":
+            return self._six(text)
         if kind in ("mac", "cisco"):
             return self._numbers.mac(text)
         if kind == "sid":
             return self._numbers.sid(text)
         return CARD if _luhn(text) else text
+
+    def _six(self, text: str) -> str:
+        """The longest address among groups that colons divide; a port or a label may stand beside it."""
+        groups = text.split(":")
+        for length in range(len(groups), 2, -1):
+            for begin in range(len(groups) - length + 1):
+                new = self._addresses.one(":".join(groups[begin : begin + length]))
+                if new is not None:
+                    return ":".join([*groups[:begin], new, *groups[begin + length :]])
+        return text
 
     def _host(self, found: re.Match[str]) -> str:
         """A host of a domain that is known, even if no event has named this host yet."""
@@ -280,6 +302,13 @@ def _extracted(column: Any, pattern: str) -> Iterable[str]:
     """All different matches of a pattern."""
     found: list[str] = column.str.extract_all(pattern).explode().drop_nulls().unique(maintain_order=True).to_list()
     return found
+
+
+def _free(low: str) -> bool:
+    """Whether a word that stands where a name is expected may be one."""
+    if low in COMMON or low in _SPOKEN or low.isdigit() or "%" in low or "*" in low:
+        return False
+    return WRITTEN.match(low) is None and _IPV4.fullmatch(low) is None
 
 
 def _luhn(text: str) -> bool:

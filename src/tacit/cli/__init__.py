@@ -18,6 +18,7 @@ _COMMANDS = {
     "forecast": "count records over time, forecast what comes, find what came otherwise",
     "init": "write a commented policy file",
     "ledger": "show, verify and export the ledger",
+    "logs": "treat logs so that they can be analysed and not read",
     "model": "show, verify and export a model",
     "pilot": "what privacy costs on your data, what still leaks, what to do next",
     "policy": "what the owner decided, what is left, which plans wait for a yes",

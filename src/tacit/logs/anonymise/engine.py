@@ -1,7 +1,7 @@
 """The one core behind every path: a batch of events in, the same events out with only what the policy lets through.
 
-A file of a million events, a pipe and a listener differ only in how many events they bring at once. Equal values are treated once; everything that can
-be is treated for the whole batch in one call.
+A file of a million events, a pipe and a listener differ only in how many events they bring at once. Equal values are treated once; everything that
+can be is treated for the whole batch in one call.
 """
 
 from __future__ import annotations
@@ -43,6 +43,23 @@ class Treated:
     unknown: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(eq=False)
+class Table:
+    """What became of a batch, column by column.
+
+    Args:
+        columns: a list per path, each with ``count`` values.
+        count: events that passed.
+        refused: places of events that were held back, with the reason.
+        unknown: how often a field without a rule was left out, by path.
+    """
+
+    columns: dict[str, list[Any]]
+    count: int
+    refused: list[tuple[int, str]]
+    unknown: Counter[str]
+
+
 class Anonymiser:
     """A policy with a key, ready for batches.
 
@@ -75,11 +92,22 @@ class Anonymiser:
 
     def batch(self, events: Iterable[Event]) -> Treated:
         """Treat events."""
-        return self._treated(events, text=False)
+        return self._treated(events, Shapes.put_together)
 
     def texts(self, events: Iterable[Event]) -> Treated:
         """The same, as JSON texts without spaces: what `batch` gives, written by a JSON writer."""
-        return self._treated(events, text=True)
+        return self._treated(events, Shapes.lines)
+
+    def table(self, events: Iterable[Event]) -> Table:
+        """The same, as one list per path. An overlap's earlier pseudonyms are not attached."""
+        with _no_collection():
+            shapes = self._shapes(events, text=False)
+            columns = shapes.table()
+        if shapes.unknown_rows:
+            kept = [place for place in range(shapes.count) if place not in shapes.unknown_rows]
+            columns = {path: [values[place] for place in kept] for path, values in columns.items()}
+        refused = [(place, UNKNOWN_FIELD) for place in sorted(shapes.unknown_rows)]
+        return Table(columns, shapes.count - len(refused), refused, shapes.unknown)
 
     def learn(self, events: Iterable[Event]) -> int:
         """Enter what structured fields name into the dictionary, and treat nothing; returns how many identities it holds.
@@ -103,25 +131,31 @@ class Anonymiser:
             self.tools.names.host(host)
         return len(self.tools.identities)
 
-    def _treated(self, events: Iterable[Event], *, text: bool) -> Treated:
+    def _treated(self, events: Iterable[Event], write: Callable[[Shapes], list[Any]]) -> Treated:
+        text = write is Shapes.lines
         with _no_collection():
-            refuse = self.policy.unknown == "refuse"
-            shapes = Shapes(self._root, dropped=self._dropped, key_holds=self._holds, refuse=refuse, rowwise=self._rowwise)
-            context = _Context(self._context) if self._rowwise else None
-            count = shapes.take_apart(events if context is None else context.watched(events))
-            for stage in (FIRST, SECOND):
-                for number, column in shapes.columns.items():
-                    treatment = self._treatments[number]
-                    if (SECOND if treatment is None else treatment.stage) == stage:
-                        self._column(number, column, context, text)
-            found = shapes.lines() if text else shapes.put_together()
+            shapes = self._shapes(events, text=text)
+            found = write(shapes)
             if self._prior is not None:
                 found = self._prior.added(found, shapes.columns, text)
         if not shapes.unknown_rows:
-            return Treated(found, list(range(count)), [], shapes.unknown)
-        kept = [place for place in range(count) if place not in shapes.unknown_rows]
+            return Treated(found, list(range(len(found))), [], shapes.unknown)
+        kept = [place for place in range(len(found)) if place not in shapes.unknown_rows]
         refused = [(place, UNKNOWN_FIELD) for place in sorted(shapes.unknown_rows)]
         return Treated([found[place] for place in kept], kept, refused, shapes.unknown)
+
+    def _shapes(self, events: Iterable[Event], *, text: bool) -> Shapes:
+        """A batch, taken apart, with every column treated."""
+        refuse = self.policy.unknown == "refuse"
+        shapes = Shapes(self._root, dropped=self._dropped, key_holds=self._holds, refuse=refuse, rowwise=self._rowwise)
+        context = _Context(self._context) if self._rowwise else None
+        shapes.take_apart(events if context is None else context.watched(events))
+        for stage in (FIRST, SECOND):
+            for number, column in shapes.columns.items():
+                treatment = self._treatments[number]
+                if (SECOND if treatment is None else treatment.stage) == stage:
+                    self._column(number, column, context, text)
+        return shapes
 
     def _holds(self, key: str) -> bool:
         """Whether a key that only a pattern matched may itself name somebody."""

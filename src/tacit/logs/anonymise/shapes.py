@@ -90,8 +90,8 @@ class Shapes:
         self.unknown: Counter[str] = Counter()
         self.unknown_rows: set[int] = set()
         self._rows = refuse or rowwise
-        self._count = 0
-        self._tops: list[Cell] = []
+        self.count = 0
+        self._tops: list[_Objects] = []
 
     def take_apart(self, events: Iterable[dict[str, Any]]) -> int:
         """Read all events into columns, and return how many there were.
@@ -100,10 +100,10 @@ class Shapes:
         """
         source = iter(events)
         while chunk := list(islice(source, _CHUNK)):
-            rows = list(range(self._count, self._count + len(chunk))) if self._rows else []
+            rows = list(range(self.count, self.count + len(chunk))) if self._rows else []
             self._tops.append(self._objects(_Pool(self._root, "", chunk, rows), 0))
-            self._count += len(chunk)
-        return self._count
+            self.count += len(chunk)
+        return self.count
 
     def put_together(self) -> list[dict[str, Any]]:
         """The events again, from what is in the columns' ``out``."""
@@ -112,6 +112,15 @@ class Shapes:
     def lines(self) -> list[str]:
         """The events again as JSON texts, where ``out`` holds the texts of the values."""
         return [line for top in self._tops for line in _written(top)]
+
+    def table(self) -> dict[str, list[Any]]:
+        """One list per path with a value per event, ``None`` where it is absent; lists stay lists, lists of objects become JSON texts."""
+        found: dict[str, list[Any]] = {}
+        begin = 0
+        for top in self._tops:
+            _spread(top, list(range(begin, begin + top.count)), "", (found, self.count))
+            begin += top.count
+        return found
 
     def _objects(self, pool: _Pool, depth: int) -> _Objects:
         shapes: dict[tuple[str, ...], list[int]] = defaultdict(list)
@@ -231,6 +240,24 @@ def _written(cell: Cell) -> list[str]:
                 found[place] = text
         return found
     return _gathered(cell, _written, lambda items: "[" + ",".join(items) + "]", "null")
+
+
+def _spread(cell: Cell, rows: list[int], path: str, target: tuple[dict[str, list[Any]], int]) -> None:
+    """Put the values of a cell into the lists of their paths."""
+    if isinstance(cell, _Objects):
+        pools: dict[str, tuple[_Pool, list[int]]] = {}
+        for places, members in cell.groups:
+            own = [rows[place] for place in places]
+            for key, pool, _, _ in members:
+                pools.setdefault(key, (pool, []))[1].extend(own)
+        for key, (pool, inner) in pools.items():
+            if pool.cell is not None:
+                _spread(pool.cell, inner, f"{path}.{key}" if path else key, target)
+        return
+    columns, count = target
+    column = columns.setdefault(path, [None] * count)
+    for row, value in zip(rows, _built(cell), strict=True):
+        column[row] = value
 
 
 def _columns(cell: _Objects, read: Callable[[Cell], list[Any]]) -> Iterator[tuple[list[int], list[str], list[list[Any]]]]:

@@ -1,7 +1,7 @@
 """The keys of one tenant's pseudonyms: an epoch each, with an overlap after every rotation.
 
-A pseudonym carries its epoch, so that it is known later which key made it. Everything else is derived from the epoch's master by HKDF (RFC 5869), bound
-to tenant, epoch and purpose: two tenants, two epochs and two purposes have nothing in common.
+A pseudonym carries its epoch, so that it is known later which key made it. Everything else is derived from the epoch's master by HKDF (RFC 5869),
+bound to tenant, epoch and purpose: two tenants, two epochs and two purposes have nothing in common.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Keyring:
     (True, True)
     """
 
-    def __init__(self, path: Path, tenant: str, epochs: tuple[Epoch, ...], masters: dict[str, bytes]) -> None:
+    def __init__(self, path: Path, *, tenant: str, epochs: tuple[Epoch, ...], masters: dict[str, bytes]) -> None:
         self._path, self.tenant, self.epochs, self._masters = path, tenant, epochs, masters
 
     def __repr__(self) -> str:
@@ -105,7 +105,7 @@ class Keyring:
             raise UsageError("Expected the tenant's name as up to 80 letters, digits, «.», «_», «-».")
         if target.exists():
             raise UsageError(f"The keyring {target} exists. Expected a new name; add an epoch to the old one with: tacit logs keys rotate")
-        ring = cls(target, tenant, (), {})
+        ring = cls(target, tenant=tenant, epochs=(), masters={})
         ring._add(_now(now), timedelta())
         ring._save()
         return ring
@@ -144,7 +144,7 @@ class Keyring:
         masters = {entry["id"]: bytes.fromhex(entry["master"]) for entry in data["epochs"] if entry["master"] is not None}
         if not epochs or any(len(master) != _MASTER for master in masters.values()) or len({epoch.id for epoch in epochs}) != len(epochs):
             raise ValueError
-        return cls(path, data["tenant"], epochs, masters)
+        return cls(path, tenant=data["tenant"], epochs=epochs, masters=masters)
 
     def epoch(self, identifier: str) -> EpochKey:
         """The key of an epoch.
@@ -154,7 +154,8 @@ class Keyring:
         """
         if identifier not in self._masters:
             gone = any(epoch.id == identifier for epoch in self.epochs)
-            raise UsageError(f"The key of epoch «{identifier}» {'was destroyed' if gone else 'is not in this keyring'}; it holds {', '.join(self._masters)}.")
+            what = "was destroyed" if gone else "is not in this keyring"
+            raise UsageError(f"The key of epoch «{identifier}» {what}; it holds {', '.join(self._masters)}.")
         return EpochKey(identifier, self._masters[identifier], tenant=self.tenant)
 
     def active(self) -> EpochKey:
@@ -191,7 +192,8 @@ class Keyring:
     def destroy(self, identifier: str) -> None:
         """Take the key of an epoch out of the file for good: its pseudonyms can no longer be recomputed with this file.
 
-        Copies in backups, snapshots and worn cells of a solid-state disk are not reached from here; whoever needs the key to be gone deletes those too.
+        Copies in backups, snapshots and worn cells of a solid-state disk are not reached from here; whoever needs the key to be gone deletes those
+        too.
 
         Raises:
             UsageError: there is no such key, or it is the newest.

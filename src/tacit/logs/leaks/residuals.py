@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tacit.errors import StorageError, UsageError
 from tacit.logs.leaks.spelling import ambiguous, spellings
@@ -75,7 +76,7 @@ def residuals(
         StorageError: if the file cannot be read.
         UsageError: if there is nothing to search for.
 
-    >>> found = residuals(b'{"user":"u-k7-00","path":"C:/Users/ADA.ABEL/x"}', {"user": ["ada.abel", "bea.bach"]})
+    >>> found = residuals(b'{"user":"u-k7-00","path":"/srv/ADA.ABEL/x"}', {"user": ["ada.abel", "bea.bach"]})
     >>> found.readable, found.forms["user"]["case"], found.share("user")
     ({'user': 1}, 1, 0.5)
     """
@@ -171,8 +172,8 @@ class _Search:
     def result(self, searched: int, written: frozenset[str]) -> Residuals:
         """What was found, sorted by what it proves."""
         for numbers in self._shared:
-            self._found[:, numbers] = self._found[:, numbers].any(axis=1)[:, None]
-        anywhere = self._found.any(axis=0)
+            self._found[:, numbers] = np.asarray(self._found[:, numbers].any(axis=1))[:, None]
+        anywhere: NDArray[np.bool_] = np.asarray(self._found.any(axis=0))
         weak = np.zeros(len(self._all), bool)
         weak[anywhere] = [ambiguous(*self._all[number]) for number in np.flatnonzero(anywhere)]
         own = np.array([text.casefold() in written for _, text in self._all], bool)

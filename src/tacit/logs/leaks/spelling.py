@@ -6,25 +6,33 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+from tacit.logs.wordlist import words
+
 KINDS = ("user", "host", "fqdn", "email", "ip", "mac", "sid")
 _SHORTEST = 4
 _SHORT_WORD = 5
 _PERSONAL_SID = re.compile(r"^s-1-(5-21|12-1)-", re.IGNORECASE)
 _WORDS = frozenset(
-    """
-    account accounts active admin administrator agent alert allow allowed analyst anonymous apache application archive audit authority backup batch
-    browser builtin bypass cache chrome client cluster command computer config connect connection console container control corporate customer daemon
-    database default delete denied deploy deployment desktop detail device directory document documents domain download driver employee engine engineer
-    enterprise error event events everyone executive explorer external failure filter finance firewall folder gateway general global group guest handler
-    health helpdesk hidden index install installer internal invalid inventory kernel laptop library license listen local localhost localhost6
-    localservice location logger logging login logout machine mailbox manage manager master member memory message metric mobile module monitor monitoring
-    mysql netlogon network networkservice nobody notify object office oracle outlook output owner partner password personal platform policy postfix
-    postgres power powershell printer private process production profile program project protocol proxy public query queue reader record register remote
-    report reports request resolver resource response restore result router runner sample scanner schedule scheduler script search secret security
-    sensor server service services session setting setup shadow share shared shell signal single sniffer software source splunk staging standard startup
-    status storage student submit success support supervisor switch syslog system target task tasks temp template terminal tester tomcat traffic transfer
-    trusted tunnel unknown update updater upload user users vagrant vendor version virtual visitor website window windows worker workgroup workstation
-    """.split()
+    words(
+        """
+        account, accounts, active, admin, administrator, agent, alert, allow, allowed, analyst, anonymous, apache, application, archive,
+        audit, authority, backup, batch, browser, builtin, bypass, cache, chrome, client, cluster, command, computer, config, connect,
+        connection, console, container, control, corporate, customer, daemon, database, default, delete, denied, deploy, deployment,
+        desktop, detail, device, directory, document, documents, domain, download, driver, employee, engine, engineer, enterprise, error,
+        event, events, everyone, executive, explorer, external, failure, filter, finance, firewall, folder, gateway, general, global, group,
+        guest, handler, health, helpdesk, hidden, index, install, installer, internal, invalid, inventory, kernel, laptop, library, license,
+        listen, local, localhost, localhost6, localservice, location, logger, logging, login, logout, machine, mailbox, manage, manager,
+        master, member, memory, message, metric, mobile, module, monitor, monitoring, mysql, netlogon, network, networkservice, nobody,
+        notify, object, office, oracle, outlook, output, owner, partner, password, personal, platform, policy, postfix, postgres, power,
+        powershell, printer, private, process, production, profile, program, project, protocol, proxy, public, query, queue, reader, record,
+        register, remote, report, reports, request, resolver, resource, response, restore, result, router, runner, sample, scanner,
+        schedule, scheduler, script, search, secret, security, sensor, server, service, services, session, setting, setup, shadow, share,
+        shared, shell, signal, single, sniffer, software, source, splunk, staging, standard, startup, status, storage, student, submit,
+        success, support, supervisor, switch, syslog, system, target, task, tasks, temp, template, terminal, tester, tomcat, traffic,
+        transfer, trusted, tunnel, unknown, update, updater, upload, user, users, vagrant, vendor, version, virtual, visitor, website,
+        window, windows, worker, workgroup, workstation
+        """
+    )
 )
 
 
@@ -64,7 +72,7 @@ def _weak_address(text: str) -> bool:
 
 
 def spellings(kind: str, text: str) -> Iterator[str]:
-    """Every way to write an identity that is not an encoding of its text: addresses backwards as DNS asks for them, IPv6 in full, MACs with other marks.
+    """Every way to write an identity that is not an encoding of its text: addresses backwards as in DNS, IPv6 in full, MACs with other marks.
 
     >>> sorted(spellings("mac", "00-50-56-AB-CD-EF"))
     ['0050.56ab.cdef', '005056abcdef', '00:50:56:ab:cd:ef']

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tacit.logs.policies.policy import PACKS, FieldRule, SourcePolicy, schema
+from tacit.logs.policies.proposing import propose
 
-__all__ = ["PACKS", "FieldRule", "SourcePolicy", "schema"]
+__all__ = ["PACKS", "FieldRule", "SourcePolicy", "propose", "schema"]

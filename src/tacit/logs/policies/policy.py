@@ -1,4 +1,4 @@
-"""What may leave of each field of one source, as its owner decided: a YAML file, checked against a schema, in which what is not named does not pass."""
+"""What may leave of each field of one source, as its owner decided: a YAML file in which what is not named does not pass."""
 
 from __future__ import annotations
 
@@ -122,7 +122,8 @@ class SourcePolicy:
         except (yaml.YAMLError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             where = "" if mark is None else f" in line {mark.line + 1}"
-            raise ConfigError(f"Expected the policy {name} as YAML; it cannot be read{where}: {getattr(error, 'problem', None) or 'too deep'}.") from None
+            problem = getattr(error, "problem", None) or "too deep"
+            raise ConfigError(f"Expected the policy {name} as YAML; it cannot be read{where}: {problem}.") from None
         _check(data, name)
         known = data.get("known", {})
         rules = {path: _rule(path, value) for path, value in data["fields"].items()}
@@ -195,7 +196,8 @@ def _rule(path: str, value: Any) -> FieldRule:
 def _check_rules(policy: SourcePolicy, name: str) -> None:
     for path, rule in policy.fields.items():
         if rule.treatment not in TREATMENTS:
-            raise ConfigError(f"The policy {name}, field «{path}»: expected a treatment out of {', '.join(sorted(TREATMENTS))}; got «{rule.treatment}».")
+            known = ", ".join(sorted(TREATMENTS))
+            raise ConfigError(f"The policy {name}, field «{path}»: expected a treatment out of {known}; got «{rule.treatment}».")
         needs = {"jitter": ("entity",), "suppress": ("unit",), "randomise": ("unit", "time")}.get(rule.treatment, ())
         missing = [need for need in needs if getattr(policy, need) is None]
         if missing:
@@ -210,5 +212,6 @@ def _plain(rule: FieldRule) -> Any:
     return {"treatment": rule.treatment, **rule.options} | ({"why": rule.why} if rule.why else {})
 
 
-PACKS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in files("tacit.logs.policies").joinpath("packs").iterdir() if entry.name.endswith(".yaml")))
+_PACKS = files("tacit.logs.policies").joinpath("packs")
+PACKS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _PACKS.iterdir() if entry.name.endswith(".yaml")))
 """Policies that come with Tacit, one per format."""

@@ -22,7 +22,9 @@ _AUTH, _DNS, _WEB, _PROCESS, _WALL = range(5)
 _GROUP = np.zeros(9, np.int64)
 _GROUP[[LOGON, LOGON_FAILED, QUERY, QUERY_FAILED, REQUEST, PROCESS, ALLOWED, DENIED]] = [_AUTH, _AUTH, _DNS, _DNS, _WEB, _PROCESS, _WALL, _WALL]
 # by group: process and parent of what no process event tells about
-_ATTRIBUTED = (("lsass.exe", "wininit.exe"), ("svchost.exe", "services.exe"), ("chrome.exe", "explorer.exe"), (None, None), ("svchost.exe", "services.exe"))
+_ATTRIBUTED = (
+    ("lsass.exe", "wininit.exe"), ("svchost.exe", "services.exe"), ("chrome.exe", "explorer.exe"), (None, None), ("svchost.exe", "services.exe"),
+)
 _TYPES = (None, "start", "start", "protocol", "protocol", "access", "start", "connection", "denied")
 _CODES = (None, "4624", "4625", "22", "22", "TCP_MISS", "1", "302013", "106023")
 _NODE_SHARE, _SIX_SHARE = 0.37, 0.3
@@ -136,7 +138,7 @@ def _structured(source: Source, block: Block, group: Codes, codes: dict[str, Cod
 
 def _told(group: Codes, draws: Draws) -> NDArray[np.bool_]:
     """Whether it is known which process was at work."""
-    return (group != _DNS) | (draws.share("asked") < _RESOLVERS)
+    return np.asarray((group != _DNS) | (draws.share("asked") < _RESOLVERS))
 
 
 def _numbers(block: Block, group: Codes, draws: Draws) -> dict[str, pl.Series]:
@@ -151,7 +153,8 @@ def _numbers(block: Block, group: Codes, draws: Draws) -> dict[str, pl.Series]:
 
 def _urls(source: Source, block: Block, group: Codes, draws: Draws, writer: Writer) -> pl.Series:
     texts, share, new = Texts(len(group), writer), draws.share("url"), draws.share("newurl") < _NEW_URLS
-    for kind, old, fresh in ((_WEB, words.SITE_OLD, words.SITE_NEW), (_AUTH, words.SIGN_IN, words.SIGN_IN_NEW), (_WALL, words.FILTERED, words.FILTERED_NEW)):
+    kinds = ((_WEB, words.SITE_OLD, words.SITE_NEW), (_AUTH, words.SIGN_IN, words.SIGN_IN_NEW), (_WALL, words.FILTERED, words.FILTERED_NEW))
+    for kind, old, fresh in kinds:
         prefix = "https://<domain>" if kind == _WEB else ""
         for which, weighted in ((new, fresh), (~new, old)):
             rows = np.flatnonzero((group == kind) & which)

@@ -61,7 +61,8 @@ class Seen:
 
     def texts(self, strings: Strings) -> dict[str, frozenset[str]]:
         """Everybody mentioned, by kind, as text."""
-        pools = {"ip": strings.addresses, **{kind: (strings.machines if kind in _HOSTS else strings.accounts)[kind] for kind in KINDS if kind != "ip"}}
+        named = {kind: (strings.machines if kind in _HOSTS else strings.accounts)[kind] for kind in KINDS if kind != "ip"}
+        pools = {"ip": strings.addresses, **named}
         return {kind: frozenset(pools[kind].gather(np.flatnonzero(mask[1:]) + 1).to_list()) for kind, mask in self.masks.items()}
 
 
@@ -83,6 +84,7 @@ class Writer:
         self._number = (draws.raw("number") % np.uint64(90_000) + np.uint64(10_000)).astype(np.uint32)
 
     def __call__(self, name: str, rows: Rows) -> pl.Series:
+        """The texts of a kind of mention in some rows."""
         if name in _ACCOUNTS:
             return self._account(*_ACCOUNTS[name], rows)
         if name in _MACHINES:

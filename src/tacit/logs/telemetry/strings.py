@@ -132,7 +132,7 @@ def _mac(host: str) -> str:
 
 
 def _addresses(firm: Enterprise, seed: int) -> tuple[list[str | None], Codes, tuple[int, int]]:
-    """The enterprise's pool, then addresses of content networks (RFC 6598 and RFC 3849), then what machines with IPv6 call themselves hour by hour."""
+    """The enterprise's pool, then addresses of content networks (RFC 6598, RFC 3849), then what machines with IPv6 call themselves hour by hour."""
     pool = list(firm.pools.address)
     first, count = len(pool), min(_MOST_NODES, _NODES_PER_USER * firm.users)
     noise = mixed(np.arange(count, dtype=np.uint64) + np.uint64(seed))
@@ -158,14 +158,14 @@ def _groups(bits: int) -> str:
 def _systems(firm: Enterprise, machines: int) -> tuple[pl.Series, pl.Series]:
     places = np.arange(machines)
     kind = np.where(places < firm.users, np.where(places % 11 == 5, 3, 0), 1 + places % 2)
-    return tuple(_series(_SYSTEMS[k][i] for k in kind) for i in (0, 1))  # type: ignore[return-value]
+    return tuple(_series(_SYSTEMS[k][i] for k in kind) for i in (0, 1))
 
 
 def _images(programs: Sequence[str | None]) -> tuple[pl.Series, pl.Series]:
     names = {name for name in programs if name}
     paths = {name: rf"C:\Windows\System32\{name}" if _IMAGES.match(name) and len(name) < 13 else rf"C:\Program Files\Common\{name}" for name in names}
     digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
-    return tuple(_series(table[name] if name else None for name in programs[1:]) for table in (paths, digests))  # type: ignore[return-value]
+    return tuple(_series(table[name] if name else None for name in programs[1:]) for table in (paths, digests))
 
 
 def _named(firm: Enterprise) -> Codes:

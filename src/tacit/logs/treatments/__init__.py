@@ -13,6 +13,6 @@ from tacit.logs.treatments.registry import KEPT, LOCAL, PSEUDONYM, TREATMENTS, b
 from tacit.logs.treatments.scrub import Scrubber
 
 __all__ = [
-    "COMMON", "FIRST", "KEPT", "LOCAL", "PSEUDONYM", "SECOND", "TREATMENTS", "WRITTEN", "Addresses", "Identities", "Key", "Names", "Numbers", "Places",
-    "Pseudonyms", "Rows", "Scalar", "Scrubber", "Tools", "Treatment", "build",
+    "COMMON", "FIRST", "KEPT", "LOCAL", "PSEUDONYM", "SECOND", "TREATMENTS", "WRITTEN", "Addresses", "Identities", "Key", "Names", "Numbers",
+    "Places", "Pseudonyms", "Rows", "Scalar", "Scrubber", "Tools", "Treatment", "build",
 ]

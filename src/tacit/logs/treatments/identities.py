@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from tacit.logs.wordlist import words
+
 _SHORTEST = 3
 _MOST = 2_000_000
 
@@ -16,18 +18,22 @@ WORD = re.compile(r"[^\W_]+")
 """Letters and digits of any script: what names are made of."""
 
 COMMON = frozenset(
-    """
-    account accounts actions active admin administrator administrators agent all allow anonymous any api app apps archive audit auth backup bash bin boot
-    browser build cache client clients cloud cmd common config console core cron current data database date debug default demo deny desktop dev
-    device dns docs documents domain download downloads drivers email enterprise error event events everyone exe explorer export false file files
-    firewall guest guests group groups health help home host hosts http https image images info install internal internet iusr job jobs lib linux local
-    localhost localsystem log login logs machine mail main manager media message microsoft mobile monitor name net network nobody none null office
-    open operator opt other owner pictures policy power powershell printer private proc process prod product profile program programdata programs
-    proxy public python query queue read remote report root run scan script scripts search security self server servers service services session
-    setup share shared shell site software source sql ssh start status stop storage support svchost sync sysadmin syslog system system32 task tasks
-    team temp template test time tmp token tools true unknown update updates upload user users usr utility var video videos web wiki win windows work
-    world write www
-    """.split()
+    words(
+        """
+        account, accounts, actions, active, admin, administrator, administrators, agent, all, allow, anonymous, any, api, app, apps,
+        archive, audit, auth, backup, bash, bin, boot, browser, build, cache, client, clients, cloud, cmd, common, config, console, core,
+        cron, current, data, database, date, debug, default, demo, deny, desktop, dev, device, dns, docs, documents, domain, download,
+        downloads, drivers, email, enterprise, error, event, events, everyone, exe, explorer, export, false, file, files, firewall, guest,
+        guests, group, groups, health, help, home, host, hosts, http, https, image, images, info, install, internal, internet, iusr, job,
+        jobs, lib, linux, local, localhost, localsystem, log, login, logs, machine, mail, main, manager, media, message, microsoft, mobile,
+        monitor, name, net, network, nobody, none, null, office, open, operator, opt, other, owner, pictures, policy, power, powershell,
+        printer, private, proc, process, prod, product, profile, program, programdata, programs, proxy, public, python, query, queue, read,
+        remote, report, root, run, scan, script, scripts, search, security, self, server, servers, service, services, session, setup, share,
+        shared, shell, site, software, source, sql, ssh, start, status, stop, storage, support, svchost, sync, sysadmin, syslog, system,
+        system32, task, tasks, team, temp, template, test, time, tmp, token, tools, true, unknown, update, updates, upload, user, users,
+        usr, utility, var, video, videos, web, wiki, win, windows, work, world, write, www
+        """
+    )
 )
 """Words that are never taken for somebody's name when a free text contains them: they are programs, folders and built-in accounts."""
 

@@ -1,4 +1,4 @@
-"""Accounts, hosts and e-mail addresses under a key: the parts that say what kind of thing this is stay, the names become pseudonyms.
+r"""Accounts, hosts and e-mail addresses under a key: the parts that say what kind of thing this is stay, the names become pseudonyms.
 
 Names are compared in lower case and composed form (NFC), since directories compare them so: ``CORP\\Anna`` and ``anna@corp.example`` are one user.
 """
@@ -12,14 +12,18 @@ from collections.abc import Iterable
 from tacit.logs.treatments.addresses import Addresses
 from tacit.logs.treatments.identities import Identities
 from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Pseudonyms
+from tacit.logs.wordlist import words
 
 ACCOUNTS = frozenset(
-    (
-        "-,system,administrator,guest,root,nobody,daemon,bin,sys,sync,www-data,local service,network service,localservice,networkservice,"
-        "anonymous logon,everyone,defaultaccount,wdagutilityaccount,krbtgt,trustedinstaller,authenticated users,sshd,syslog,messagebus,"
-        "systemd-network,systemd-resolve,systemd-timesync,systemd-coredump,postfix,mail,ntp,dbus,nginx,apache,mysql,postgres,unset,unknown,"
-        "n/a,(none),none,(null),null,dwm-1,dwm-2,dwm-3,umfd-0,umfd-1,umfd-2,nt authority,font driver host,window manager,builtin,workgroup"
-    ).split(",")
+    words(
+        """
+        -, system, administrator, guest, root, nobody, daemon, bin, sys, sync, www-data, local service, network service, localservice,
+        networkservice, anonymous logon, everyone, defaultaccount, wdagutilityaccount, krbtgt, trustedinstaller, authenticated users, sshd,
+        syslog, messagebus, systemd-network, systemd-resolve, systemd-timesync, systemd-coredump, postfix, mail, ntp, dbus, nginx, apache,
+        mysql, postgres, unset, unknown, n/a, (none), none, (null), null, dwm-1, dwm-2, dwm-3, umfd-0, umfd-1, umfd-2, nt authority, font
+        driver host, window manager, builtin, workgroup
+        """
+    )
 )
 """Built-in accounts and marks of absence: nobody's, and what many detections look for."""
 
@@ -49,7 +53,7 @@ class Names:
         self._memo: dict[str, str] = {}
 
     def user(self, text: str) -> str:
-        """An account, however it is written: ``name``, ``DOMAIN\\\\name``, ``name@domain`` or a machine's ``NAME$``."""
+        r"""An account, however it is written: ``name``, ``DOMAIN\\\\name``, ``name@domain`` or a machine's ``NAME$``."""
         name = normal(text)
         if name in self._accounts or not name or WRITTEN.fullmatch(name):
             return text
@@ -115,9 +119,9 @@ class Names:
 
     def _learn(self, name: str, pseudonym: str) -> None:
         self.identities.learn(name, pseudonym)
-        words = name.split()
-        if len(words) > 1:
-            for word in words:
+        parts = name.split()
+        if len(parts) > 1:
+            for word in parts:
                 self.identities.learn(word, self._users.of(word))
 
 

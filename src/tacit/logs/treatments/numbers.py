@@ -33,7 +33,7 @@ class Numbers:
         return self._ids.of(str(value))
 
     def mac(self, text: str) -> str:
-        """A hardware address: the vendor (first half) stays. Broadcast and multicast stay as they are; what is no such address becomes an identifier."""
+        """A hardware address: the vendor (first half) stays, as do broadcast and multicast; what is no such address becomes an identifier."""
         found = _MAC.fullmatch(text)
         cisco = None if found else _CISCO.fullmatch(text)
         if found is None and cisco is None:

@@ -7,6 +7,7 @@ import re
 from tacit.logs.treatments.identities import COMMON
 from tacit.logs.treatments.names import Names
 from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Pseudonyms
+from tacit.logs.wordlist import words
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]{0,30}://)?(?:([^/?#@\s]*)@)?(\[[^\]/?#]*\]|[^/?#:]*)(:\d{1,5})?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _SEGMENTS = re.compile(r"([/\\]+)")
@@ -16,25 +17,32 @@ _DRIVE = re.compile(r"[A-Za-z]:|\.{1,2}|~|[A-Za-z]{1,2}|\d{1,2}|")
 _HOMES = frozenset(("users", "home", "documents and settings", "profiles"))
 
 KNOWN = COMMON | frozenset(
-    (
-        "$recycle.bin,appdata,assembly,common files,currentversion,device,drivers,etc,framework,framework64,globalroot,harddiskvolume1,"
-        "harddiskvolume2,harddiskvolume3,harddiskvolume4,inetpub,intel,locallow,microsoft.net,perflogs,prefetch,program files,program files (x86),"
-        "recovery,registry,roaming,servicing,spool,startup,start menu,syswow64,sysvol,system volume information,v1.0,v4.0.30319,wbem,winsxs,"
-        "windowsapps,windowspowershell,admin$,c$,ipc$,print$,lib32,lib64,media,mnt,run,sbin,selinux,srv,sys,v1,v2,v3,rest,static,assets,css,js,img,"
-        "index.html,index.php,favicon.ico,robots.txt,oauth,oauth2,graphql,search.php,all users,known,default user,documents and settings,profiles,"
-        "wwwroot,cgi-bin,shadow,passwd,group,sudoers,crontab,authorized_keys,.ssh,.config"
-    ).split(",")
+    words(
+        """
+        $recycle.bin, appdata, assembly, common files, currentversion, device, drivers, etc, framework, framework64, globalroot,
+        harddiskvolume1, harddiskvolume2, harddiskvolume3, harddiskvolume4, inetpub, intel, locallow, microsoft.net, perflogs, prefetch,
+        program files, program files (x86), recovery, registry, roaming, servicing, spool, startup, start menu, syswow64, sysvol, system
+        volume information, v1.0, v4.0.30319, wbem, winsxs, windowsapps, windowspowershell, admin$, c$, ipc$, print$, lib32, lib64, media,
+        mnt, run, sbin, selinux, srv, sys, v1, v2, v3, rest, static, assets, css, js, img, index.html, index.php, favicon.ico, robots.txt,
+        oauth, oauth2, graphql, search.php, all users, known, default user, documents and settings, profiles, wwwroot, cgi-bin, shadow,
+        passwd, group, sudoers, crontab, authorized_keys, .ssh, .config
+        """
+    )
 )
 """Segments that every installation has: they say nothing about anybody."""
 
 
 EXTENSIONS = frozenset(
-    (
-        "7z,aac,asp,aspx,avi,bak,bat,bin,bmp,bz2,c,cab,cer,cfg,chm,cmd,com,conf,config,cpl,cpp,crt,cs,css,csv,dat,db,dll,dmg,dmp,doc,docm,docx,dot,drv,eml,"
-        "evtx,exe,gif,go,gz,h,hta,htm,html,ico,inf,ini,iso,jar,java,jpeg,jpg,js,json,jsp,key,ko,lnk,log,lua,md,mdb,mov,mp3,mp4,msc,msg,msi,msp,o,ocx,odp,"
-        "ods,odt,old,one,ost,p12,pcap,pdb,pdf,pem,pfx,php,pif,pl,png,ppt,pptm,pptx,ps1,psd1,psm1,pst,py,pyc,rar,rb,rdp,reg,rpm,rs,rtf,scr,sct,sh,so,sql,"
-        "sqlite,svg,swf,sys,tar,tgz,tif,tmp,toml,ts,txt,url,vb,vbe,vbs,vhd,vhdx,vmdk,war,wav,webp,wsf,wsh,xls,xlsb,xlsm,xlsx,xml,xz,yaml,yml,zip,zst"
-    ).split(",")
+    words(
+        """
+        7z, aac, asp, aspx, avi, bak, bat, bin, bmp, bz2, c, cab, cer, cfg, chm, cmd, com, conf, config, cpl, cpp, crt, cs, css, csv, dat,
+        db, dll, dmg, dmp, doc, docm, docx, dot, drv, eml, evtx, exe, gif, go, gz, h, hta, htm, html, ico, inf, ini, iso, jar, java, jpeg,
+        jpg, js, json, jsp, key, ko, lnk, log, lua, md, mdb, mov, mp3, mp4, msc, msg, msi, msp, o, ocx, odp, ods, odt, old, one, ost, p12,
+        pcap, pdb, pdf, pem, pfx, php, pif, pl, png, ppt, pptm, pptx, ps1, psd1, psm1, pst, py, pyc, rar, rb, rdp, reg, rpm, rs, rtf, scr,
+        sct, sh, so, sql, sqlite, svg, swf, sys, tar, tgz, tif, tmp, toml, ts, txt, url, vb, vbe, vbs, vhd, vhdx, vmdk, war, wav, webp, wsf,
+        wsh, xls, xlsb, xlsm, xlsx, xml, xz, yaml, yml, zip, zst
+        """
+    )
 )
 """Extensions of files that stay: only these, since what follows a dot may be a name."""
 
@@ -67,7 +75,7 @@ class Places:
         return "".join((scheme, user, shown, port, self._path(path), self._query(query), "#" + self._values.of(fragment[1:]) if fragment[1:] else ""))
 
     def path(self, text: str) -> str:
-        """A file path of Windows or Unix, also on a share (``\\\\\\\\host\\\\share``)."""
+        r"""A file path of Windows or Unix, also on a share (``\\\\\\\\host\\\\share``)."""
         if text.startswith("\\\\") and text[2:3] not in ("?", ".", "\\", ""):
             host, slash, rest = text[2:].partition("\\")
             return "\\\\" + self._names.host(host) + slash + self._path(rest)

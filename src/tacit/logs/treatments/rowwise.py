@@ -21,8 +21,8 @@ _MOST = 500_000
 class Jitter:
     """Moves times by up to ``seconds`` either way, and never changes the order of one entity's events.
 
-    Each entity has a curve of its own: knots every ``4 * seconds``, each moved by a keyed pseudorandom amount, straight lines between. Its slope is at
-    least a half, so order stays and intervals change by at most half; the same time of the same entity is always moved alike.
+    Each entity has a curve of its own: knots every ``4 * seconds``, each moved by a keyed pseudorandom amount, straight lines between. Its slope is
+    at least a half, so order stays and intervals change by at most half; the same time of the same entity is always moved alike.
 
     Raises:
         ConfigError: for no positive number of seconds.
@@ -102,12 +102,13 @@ class Suppress:
 class Randomise:
     """Local differential privacy: the value itself is noised, before anybody sees it.
 
-    Categories by k-ary randomised response (Kairouz, Bonawitz & Ramage 2016): the value stays with probability e^ε / (e^ε + k - 1), else it is one of the
-    others, all alike. Whole numbers by Laplace noise of scale (high - low) / ε, rounded to whole numbers (which is post-processing), on the clipped value.
+    Categories by k-ary randomised response (Kairouz, Bonawitz & Ramage 2016): the value stays with probability e^ε / (e^ε + k - 1), else it is one
+    of the others, all alike. Whole numbers by Laplace noise of scale (high - low) / ε on the clipped value, rounded to whole numbers, which is
+    post-processing.
 
     Guarantees:
-        ε per event, local, replace relation. A unit with m events a day has m ε for the day; after ``events_per_day`` events of one unit on one day its
-        values are left out, so that a user-day costs at most ``events_per_day`` times ε.
+        ε per event, local, replace relation. A unit with m events a day has m ε for the day; after ``events_per_day`` events of one unit on one
+        day its values are left out, so that a user-day costs at most ``events_per_day`` times ε.
 
     Raises:
         ConfigError: for options that do not fit together.

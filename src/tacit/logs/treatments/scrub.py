@@ -1,8 +1,8 @@
 """Free text: every token that is, or holds, an identity is replaced; everything else stays, so that detections on commands still fire.
 
-What is found: every name in the dictionary of identities, as a whole or as part of a token; addresses, e-mail addresses, hardware addresses and security
-identifiers of any form; home directories and accounts where the text itself says that a name follows; passwords and tokens; and all of that inside
-percent-encoding, base64 and hexadecimal, which is decoded, treated and encoded again.
+What is found: every name in the dictionary of identities, as a whole or as part of a token; addresses, e-mail addresses, hardware addresses and
+security identifiers of any form; home directories and accounts where the text itself says that a name follows; passwords and tokens; and all of
+that inside percent-encoding, base64 and hexadecimal, which is decoded, treated and encoded again.
 
 A name that no field has ever held and that no such context announces stays readable: this is a search for what is known, not for meaning.
 """
@@ -25,6 +25,7 @@ from tacit.logs.treatments.identities import COMMON, WORD
 from tacit.logs.treatments.names import Names
 from tacit.logs.treatments.numbers import Numbers
 from tacit.logs.treatments.pseudonyms import WRITTEN
+from tacit.logs.wordlist import words
 
 SECRET = "[secret]"  # noqa: S105 - what stands where a secret was
 CARD = "[card]"
@@ -63,8 +64,9 @@ _MACHINES: tuple[tuple[str, list[str], Callable[[str], str]], ...] = (
     (_REMOTE, ["/node", "/v", "/s", "computername", "host", "server"], lambda found: re.split(r"[:=\s\"']+", found)[-1]),
 )
 """Where texts say that a name follows: pattern, a sign that it may match, and how the name is read."""
-_SPOKEN = frozenset(("for", "from", "is", "was", "has", "not", "the", "and", "with", "logged", "authentication", "unknown", "name", "to", "in", "on", "of",
-                     "session", "by", "at", "id", "opened", "closed"))
+_SPOKEN = frozenset(
+    words("for, from, is, was, has, not, the, and, with, logged, authentication, unknown, name, to, in, on, of, session, by, at, id, opened, closed")
+)
 
 _IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)")
 _FORMS = re.compile(
@@ -82,7 +84,9 @@ _FORMS = re.compile(
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _RUN = re.compile(ENCODED)
 _DIGIT = re.compile(r"[0-9]")
-_FORM = re.compile(r"[@%]|[A-Za-z0-9]\.[A-Za-z]|[0-9A-Fa-f][:-][0-9A-Fa-f]{2}[:-]|:.*:|\d\.\d|[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}|[sS]-1-|\d{12}|\d{4}-\d{4}-")
+_FORM = re.compile(
+    r"[@%]|[A-Za-z0-9]\.[A-Za-z]|[0-9A-Fa-f][:-][0-9A-Fa-f]{2}[:-]|:.*:|\d\.\d|[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}|[sS]-1-|\d{12}|\d{4}-\d{4}-"
+)
 """What a token must hold to be recognised by how it is written."""
 _LONGEST_NAME = 14
 _MOST_TOKENS = 400_000
@@ -90,7 +94,7 @@ _DEEPEST = 2
 
 
 class Scrubber:
-    """Searches texts and replaces what it finds.
+    r"""Searches texts and replaces what it finds.
 
     >>> from tacit.logs.treatments import Tools
     >>> from tacit.logs.keys import EpochKey

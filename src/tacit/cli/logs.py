@@ -1,0 +1,255 @@
+"""``tacit logs``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tacit.errors import UsageError
+
+if TYPE_CHECKING:
+    from tacit.logs.anonymise import Anonymiser
+    from tacit.logs.policies import SourcePolicy
+    from tacit.logs.stages import Sink, Tally
+
+POLICY = click.option("--policy", required=True, help="The policy of the source: a file, or pack:ecs for one that comes with Tacit.")
+KEYS = click.option("--keys", required=True, type=click.Path(path_type=Path), help="The keyring; make one with: tacit logs keys init")
+_SAMPLE = 2_000
+
+
+@click.group()
+def logs() -> None:
+    """Make logs that can be analysed and not read: policies, keys, and records treated under both."""
+
+
+@logs.command()
+@click.argument("file", type=click.Path())
+@POLICY
+@KEYS
+@click.option("--output", default="-", show_default=True, help="A file that ends in .jsonl or .parquet, or - for standard output.")
+@click.option("--dead-letters", type=click.Path(path_type=Path), help="Where records go that cannot be treated. [default: beside the output]")
+@click.option("--directory", type=click.Path(path_type=Path),
+              help="Names to look for in texts: one per line, or a CSV with columns user, email, host.")
+@click.option("--learn/--no-learn", default=True, show_default=True, help="Read a file twice, and look in texts for names of later records too.")
+@click.option("--epoch", help="Use the key of this epoch, not the newest.")
+@click.option("--dry-run", is_flag=True, help="Treat the first records only, show them before and after, and what is still readable.")
+def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
+    """Treat the records of FILE (- for standard input) under a policy and a key.
+
+    What the policy does not name is left out. Records that cannot be read go to the dead letters, never to the output. The output appears when it is
+    complete; standard output is written as records come.
+    """
+    from tacit.logs.anonymise import Anonymiser
+    from tacit.logs.formats import by_name
+    from tacit.logs.keys import Keyring
+    from tacit.logs.policies import SourcePolicy
+
+    rules = SourcePolicy.load(policy)
+    by_name(rules.format)
+    ring = Keyring.open(keys)
+    key = ring.epoch(options["epoch"]) if options["epoch"] else ring.active()
+    anonymiser = Anonymiser(rules, key, prior=None if options["epoch"] else ring.prior())
+    if options["directory"]:
+        _know(anonymiser, options["directory"])
+    if options["dry_run"]:
+        _dry_run(file, anonymiser)
+        return
+    if options["learn"] and file != "-":
+        _learn(file, anonymiser)
+    tally = _run(file, options["output"], anonymiser, _dead_letters(options))
+    _tell(tally, rules, key.id)
+
+
+@logs.command()
+@click.argument("sample", type=click.Path())
+@click.option("--source", default="my-source", show_default=True, help="A public name of the source.")
+def plan(sample: str, source: str) -> None:
+    """Look at the records in SAMPLE and propose a policy, with a reason for every field. Read it before you use it."""
+    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.policies import propose
+
+    with opened(sample) as file:
+        lines = next(batches(file, lines=_SAMPLE), [])
+    parsed = by_name("json").parse(lines)
+    if not parsed.events:
+        raise UsageError(f"Expected JSON records, one per line, in {sample}; found none in its first {_SAMPLE:,} lines.")
+    click.echo(propose(parsed.events, source=source), nl=False)
+    click.echo(f"{len(parsed.events):,} records read, {len(parsed.damaged):,} damaged; fields beyond those found here will be left out", err=True)
+
+
+@logs.command()
+@POLICY
+def statement(policy: str) -> None:
+    """Say for every field of a policy what is left of it: kept, a pseudonym, coarser, or differentially private."""
+    from tacit.logs.policies import SourcePolicy
+
+    rules = SourcePolicy.load(policy)
+    wide = max(len(path) for path in rules.fields)
+    for path, treatment, promise, why in rules.statement():
+        click.echo(f"{path:{wide}}  {treatment:10}  {promise}{'; ' + why if why else ''}")
+    click.echo(f"{'everything else':{wide}}  {rules.unknown:10}  {'left out' if rules.unknown == 'drop' else 'the whole record is held back'}")
+
+
+@logs.group()
+def keys() -> None:
+    """Make, rotate, show and destroy the keys of pseudonyms."""
+
+
+@keys.command("init")
+@KEYS
+@click.option("--tenant", required=True, help="Whose logs these are; tenants' pseudonyms never match.")
+def init_keys(keys: Path, tenant: str) -> None:
+    """Make a keyring with one epoch."""
+    from tacit.logs.keys import Keyring
+
+    ring = Keyring.create(keys, tenant=tenant)
+    click.echo(f"{keys}: tenant {tenant}, epoch {ring.active().id}. Whoever holds this file can test guesses; keep it as you keep the logs.")
+
+
+@keys.command()
+@KEYS
+@click.option("--overlap", default=7.0, show_default=True, type=float, help="Days during which records carry their earlier pseudonyms too.")
+def rotate(keys: Path, overlap: float) -> None:
+    """Begin a new epoch."""
+    from tacit.logs.keys import Keyring
+
+    if not 0 <= overlap <= 3_650:
+        raise UsageError(f"Expected --overlap from 0 to 3,650 days; got {overlap:g}.")
+    ring = Keyring.open(keys)
+    epoch = ring.rotate(overlap=timedelta(days=overlap))
+    click.echo(f"epoch {epoch} begins; records carry the pseudonyms of {ring.epochs[-2].id} too for {overlap:g} days")
+
+
+@keys.command()
+@KEYS
+def show(keys: Path) -> None:
+    """List the epochs."""
+    from tacit.logs.keys import Keyring
+
+    ring = Keyring.open(keys)
+    click.echo(f"tenant {ring.tenant}")
+    for epoch in ring.epochs:
+        state = "destroyed" if epoch.destroyed else "in use" if epoch is ring.epochs[-1] else "kept"
+        click.echo(f"{epoch.id}  since {epoch.begun:%Y-%m-%d %H:%M} UTC  {state}")
+
+
+@keys.command()
+@KEYS
+@click.argument("epoch")
+@click.confirmation_option(prompt="Its pseudonyms can never be recomputed or revealed again. Destroy the key?", help="Do not ask.")
+def destroy(keys: Path, epoch: str) -> None:
+    """Take the key of an earlier EPOCH out of the keyring for good."""
+    from tacit.logs.keys import Keyring
+
+    Keyring.open(keys).destroy(epoch)
+    click.echo(f"the key of epoch {epoch} is gone from {keys}; delete its backups too")
+
+
+def _dead_letters(options: dict[str, Any]) -> Path:
+    if options["dead_letters"]:
+        return Path(options["dead_letters"])
+    return Path("dead-letters.jsonl") if options["output"] == "-" else Path(options["output"] + ".dead-letters.jsonl")
+
+
+def _run(file: str, output: str, anonymiser: Anonymiser, dead: Path) -> Tally:
+    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.stages import LINES, DeadLetters, run
+
+    with ExitStack() as stack:
+        source = stack.enter_context(opened(file))
+        sink = stack.enter_context(_sink(output, anonymiser.policy))
+        letters = stack.enter_context(DeadLetters(dead))
+        pieces = batches(source, lines=LINES, waiting=output == "-" and file == "-")
+        return run(pieces, by_name(anonymiser.policy.format), anonymiser, sink=sink, dead=letters)
+
+
+@contextmanager
+def _sink(output: str, policy: SourcePolicy) -> Iterator[Sink]:
+    from tacit.logs.stages import LinesSink, ParquetSink
+    from tacit.replacing import replacing
+
+    if output == "-":
+        yield LinesSink(sys.stdout.buffer, flush=True)
+    elif output.endswith((".jsonl", ".json", ".ndjson")):
+        with replacing(output) as file:
+            yield LinesSink(file)
+    elif output.endswith(".parquet"):
+        with replacing(output) as file:
+            sink = ParquetSink(file, policy)
+            yield sink
+            sink.close()
+    else:
+        raise UsageError(f"Expected --output to end in .jsonl or .parquet, or to be -; got «{Path(output).name}».")
+
+
+def _learn(file: str, anonymiser: Anonymiser) -> None:
+    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.stages import LINES, learn
+
+    with opened(file) as source:
+        learn(batches(source, lines=LINES), by_name(anonymiser.policy.format), anonymiser)
+
+
+def _know(anonymiser: Anonymiser, path: Path) -> None:
+    """Names from a directory: one per line, or a CSV with columns that say what they are."""
+    from tacit.errors import StorageError
+
+    try:
+        rows = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise StorageError(f"Cannot read the directory {path}: {error.strerror}. Check the name.") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"Expected the directory {path} as UTF-8 text.") from None
+    heads = [head.strip().lower() for head in rows[0].split(",")] if rows else []
+    if not set(heads) & {"user", "email", "host"}:
+        anonymiser.know(users=filter(None, map(str.strip, rows)))
+        return
+    import csv
+
+    for row in csv.DictReader(rows[1:], fieldnames=heads):
+        anonymiser.know(users=filter(None, (row.get("user"), row.get("email"))), hosts=filter(None, (row.get("host"),)))
+
+
+def _dry_run(file: str, anonymiser: Anonymiser) -> None:
+    """Records before and after, and which names of the dictionary are still readable."""
+    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.leaks import residuals
+
+    with opened(file) as source:
+        lines = next(batches(source, lines=_SAMPLE), [])
+    parsed = by_name(anonymiser.policy.format).parse(lines)
+    anonymiser.learn(parsed.events)
+    treated = anonymiser.texts(parsed.events)
+    for place, text in list(zip(treated.places, treated.events, strict=True))[:3]:
+        click.echo("before  " + lines[parsed.places[place]].decode("utf-8", "replace")[:2_000])
+        click.echo("after   " + text[:2_000] + "\n")
+    _unknown(treated.unknown)
+    named: dict[str, list[str]] = {"email": [], "fqdn": [], "host": [], "user": []}
+    for name, pseudonym in anonymiser.tools.identities.items():
+        named["email" if "@" in name else "user" if pseudonym[0] == "u" else "fqdn" if "." in name else "host"].append(name)
+    found = residuals("\n".join(treated.events).encode(), named).total if len(anonymiser.tools.identities) else 0
+    click.echo(f"{len(lines):,} records: {len(parsed.damaged):,} damaged, {len(treated.refused):,} refused, {len(treated.events):,} treated")
+    click.echo(f"{len(anonymiser.tools.identities):,} identities were named by fields; {found:,} of them are still readable in what is kept")
+    click.echo("owner-side: this shows records in the clear. A name that no field holds is not counted: give a --directory")
+
+
+def _unknown(unknown: Any) -> None:
+    for path, count in unknown.most_common(20):
+        click.echo(f"left out  {path}  ({count:,} times: the policy does not name it)")
+
+
+def _tell(tally: Tally, policy: SourcePolicy, epoch: str) -> None:
+    click.echo(f"{tally.read:,} lines read, {tally.written:,} records written, epoch {epoch}, policy «{policy.source}»", err=True)
+    for reason, count in tally.refused.most_common():
+        click.echo(f"dead letters: {count:,} × {reason}", err=True)
+    if tally.unknown:
+        fields = ", ".join(f"{path} ({count:,})" for path, count in tally.unknown.most_common(8))
+        click.echo(f"left out, since the policy does not name them: {fields}", err=True)
+    if policy.epsilon_per_unit_day():
+        click.echo(f"local differential privacy: at most ε={policy.epsilon_per_unit_day():g} per unit and day", err=True)

@@ -1,0 +1,123 @@
+"""Anonymised events as a Parquet file: one column per path of the policy."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tacit.logs.anonymise import Anonymiser, Event
+from tacit.logs.policies import SourcePolicy
+
+WRONG_TYPE = "a value of another type than its column"
+
+
+class ParquetSink:
+    """Columns with the types of the first batch that fills them; what does not fit is refused, record and all.
+
+    Columns are the paths that the policy names; what only a pattern names (``labels.*``) stands together in the column ``other`` as JSON text.
+
+    Args:
+        file: to write.
+        policy: of the source; its statement is kept in the file's metadata.
+    """
+
+    def __init__(self, file: IO[bytes], policy: SourcePolicy) -> None:
+        self._file, self._policy = file, policy
+        self._named = [path for path, rule in policy.fields.items() if "*" not in path and rule.treatment != "drop"]
+        self._writer: pq.ParquetWriter | None = None
+        self._schema: pa.Schema | None = None
+
+    def write(self, anonymiser: Anonymiser, events: Iterable[Event]) -> tuple[int, list[tuple[int, str]], Counter[str]]:
+        """See `Sink`."""
+        found = anonymiser.table(events)
+        columns = {path: found.columns.get(path) for path in self._named}
+        others = {path: values for path, values in found.columns.items() if path not in columns}
+        schema = self._schema or self._first(columns)
+        arrays, wrong = [], set()
+        for field in schema:
+            values = _joined(others, found.count) if field.name == "other" else columns[field.name]
+            array, bad = _array(values, field.type, found.count)
+            arrays.append(array)
+            wrong |= bad
+        table = pa.Table.from_arrays(arrays, schema=schema)
+        if wrong:
+            table = table.filter(pa.array([place not in wrong for place in range(found.count)]))
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
+        self._writer.write_table(table)
+        return table.num_rows, [*found.refused, *((_place(place, found.refused), WRONG_TYPE) for place in sorted(wrong))], found.unknown
+
+    def close(self) -> None:
+        """Finish the file, also if it holds no event."""
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._file, self._first(dict.fromkeys(self._named)), compression="zstd")
+        self._writer.close()
+
+    def _first(self, columns: dict[str, list[Any] | None]) -> pa.Schema:
+        fields = [pa.field(path, _type(values)) for path, values in columns.items()]
+        statement = {path: promise for path, _, promise, _ in self._policy.statement()}
+        self._schema = pa.schema([*fields, pa.field("other", pa.string())], metadata={"tacit.fields": json.dumps(statement, ensure_ascii=False)})
+        return self._schema
+
+
+def _type(values: list[Any] | None) -> pa.DataType:
+    types = {type(value) for value in values or () if value is not None}
+    if types == {list}:
+        inner = {type(item) for value in values or () if value is not None for item in value} - {type(None)}
+        return pa.list_(pa.int64() if inner == {int} else pa.string())
+    if types == {bool}:
+        return pa.bool_()
+    if types == {int}:
+        return pa.int64()
+    return pa.float64() if types and types <= {int, float} else pa.string()
+
+
+def _array(values: list[Any] | None, kind: pa.DataType, count: int) -> tuple[pa.Array, set[int]]:
+    """The column, and the places of values that do not fit."""
+    if values is None:
+        return pa.nulls(count, kind), set()
+    try:
+        return pa.array(values, kind), set()
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        pass
+    kept: list[Any] = []
+    bad: set[int] = set()
+    for place, value in enumerate(values):
+        fitted = _fitted(value, kind)
+        kept.append(fitted)
+        if value is not None and fitted is None:
+            bad.add(place)
+    return pa.array(kept, kind), bad
+
+
+def _fitted(value: Any, kind: pa.DataType) -> Any:
+    """A value as its column wants it, where nothing is lost by that: one for a list of one, JSON for a text."""
+    if pa.types.is_list(kind) and not isinstance(value, list):
+        value = [value]
+    if pa.types.is_string(kind) and isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    try:
+        pa.array([value], kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return None
+    return value
+
+
+def _joined(columns: dict[str, list[Any]], count: int) -> list[str | None] | None:
+    if not columns:
+        return None
+    rows = ({path: values[row] for path, values in columns.items() if values[row] is not None} for row in range(count))
+    return [json.dumps(row, ensure_ascii=False) if row else None for row in rows]
+
+
+def _place(place: int, refused: list[tuple[int, str]]) -> int:
+    """The place in the batch of an event that is at ``place`` among those that passed."""
+    for earlier, _ in refused:
+        if earlier <= place:
+            place += 1
+    return place

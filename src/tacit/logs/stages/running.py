@@ -1,0 +1,142 @@
+"""From lines to anonymised lines: what is read is treated, written, or put aside with the reason."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol, Self
+
+from tacit.errors import StorageError
+from tacit.logs.anonymise import Anonymiser, Event
+from tacit.logs.formats import LineFormat
+
+LINES = 20_000
+"""Lines treated at once from a file: more use the processor's cache worse."""
+
+_PARSED = 512
+
+
+@dataclass
+class Tally:
+    """What happened to the records of a run."""
+
+    read: int = 0
+    written: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Records put aside, by reason."""
+    unknown: Counter[str] = field(default_factory=Counter)
+    """Fields left out because the policy does not name them, by path."""
+
+
+class DeadLetters:
+    """Records that could not be treated, as they came, with the reason: one JSON object per line, in a file that nobody else can read.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._file: IO[bytes] | None = None
+
+    def add(self, record: bytes, *, line: int, reason: str) -> None:
+        """Keep one record."""
+        try:
+            if self._file is None:
+                self._file = os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+            try:
+                content = {"record": record.decode("utf-8")}
+            except UnicodeDecodeError:
+                content = {"record_base64": base64.b64encode(record).decode("ascii")}
+            self._file.write(json.dumps({"line": line, "reason": reason} | content).encode() + b"\n")
+        except OSError as error:
+            raise StorageError(f"Cannot write the dead letters {self._path}: {error.strerror}. Name another file with --dead-letters.") from error
+
+    def flush(self) -> None:
+        """Bring everything to the disk."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class Sink(Protocol):
+    """Where treated events go."""
+
+    def write(self, anonymiser: Anonymiser, events: Iterable[Event]) -> tuple[int, list[tuple[int, str]], Counter[str]]:
+        """Treat and write a batch; returns how many were written, which were refused and why, and the unknown fields."""
+
+
+class LinesSink:
+    """JSON lines to a file or a pipe."""
+
+    def __init__(self, file: IO[bytes], *, flush: bool = False) -> None:
+        self._file, self._flush = file, flush
+
+    def write(self, anonymiser: Anonymiser, events: Iterable[Event]) -> tuple[int, list[tuple[int, str]], Counter[str]]:
+        """See `Sink`."""
+        treated = anonymiser.texts(events)
+        if treated.events:
+            self._file.write(("\n".join(treated.events) + "\n").encode())
+        if self._flush:
+            self._file.flush()
+        return len(treated.events), treated.refused, treated.unknown
+
+
+def run(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser, *, sink: Sink, dead: DeadLetters) -> Tally:
+    """Treat everything, batch after batch.
+
+    Args:
+        batches: lines without their newlines.
+        form: how they are written.
+        anonymiser: policy and key.
+        sink: where the events go.
+        dead: where goes what cannot be read or is refused.
+    """
+    tally = Tally()
+    for lines in batches:
+        reader = _Reader(lines, form)
+        written, refused, unknown = sink.write(anonymiser, reader)
+        for place, reason in [*reader.damaged, *((reader.places[place], reason) for place, reason in refused)]:
+            dead.add(lines[place], line=tally.read + place + 1, reason=reason)
+            tally.refused[reason] += 1
+        tally.read += len(lines)
+        tally.written += written
+        tally.unknown.update(unknown)
+    dead.flush()
+    return tally
+
+
+def learn(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser) -> int:
+    """A first pass that only enters names into the dictionary; returns how many identities it holds."""
+    for lines in batches:
+        anonymiser.learn(_Reader(lines, form))
+    return len(anonymiser.tools.identities)
+
+
+class _Reader:
+    """The events of a batch of lines, read while they are taken; each is free again as soon as it was used."""
+
+    def __init__(self, lines: list[bytes], form: LineFormat) -> None:
+        self._lines, self._form = lines, form
+        self.places: list[int] = []
+        self.damaged: list[tuple[int, str]] = []
+
+    def __iter__(self) -> Iterator[Event]:
+        for begin in range(0, len(self._lines), _PARSED):
+            parsed = self._form.parse(self._lines[begin : begin + _PARSED])
+            self.places += [begin + place for place in parsed.places]
+            self.damaged += [(begin + damaged.line, damaged.reason) for damaged in parsed.damaged]
+            yield from parsed.events

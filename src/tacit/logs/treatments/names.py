@@ -29,6 +29,7 @@ ACCOUNTS = frozenset(
 
 HOSTS = frozenset(("", "-", "localhost", "localdomain", "unknown", "none", "(null)", "n/a", "workgroup"))
 _MOST = 100_000
+_PORT = re.compile(r"([^:\[\]]+|\[[^\]]*\]):(\d{1,5})")
 _LOCAL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -93,6 +94,9 @@ class Names:
         name = normal(text).strip(".")
         if name in HOSTS or WRITTEN.fullmatch(name) or self.stays(name):
             return text
+        port = _PORT.fullmatch(name)
+        if port:
+            return f"{self.host(port.group(1))}:{port.group(2)}"
         address = self._addresses.one(name)
         if address is not None:
             return address

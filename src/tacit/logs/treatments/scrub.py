@@ -184,17 +184,17 @@ class Scrubber:
 
     def _looked_up(self, tokens: Sequence[str], depth: int) -> list[str]:
         self._forget()
-        memo = self._tokens
-        missing = [token for token in tokens if token not in memo]
-        if len(memo) + len(missing) > _MOST_TOKENS:
-            memo.clear()
+        if len(self._tokens) > _MOST_TOKENS:
+            self._tokens.clear()
             self._holding.clear()
-            missing = list(tokens)
+        found = {token: self._tokens[token] for token in tokens if token in self._tokens}
+        missing = [token for token in tokens if token not in found]
         # All addresses in one call: one alone costs as much as a thousand.
         self._addresses.texts(sorted(set(_IPV4.findall("\n".join(missing)))))
         for token in missing:
-            memo[token] = self._token(token, depth)
-        return [memo[token] for token in tokens]
+            # A name that is found on the way may make the table forget: what this batch needs is kept apart.
+            found[token] = self._tokens[token] = self._token(token, depth)
+        return list(map(found.__getitem__, tokens))
 
     def _forget(self) -> None:
         """What was found to be nobody's may be somebody's since: tokens that hold a word of a new name are looked at again."""

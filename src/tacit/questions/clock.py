@@ -18,6 +18,10 @@ def seconds(values: pa.Array) -> NDArray[np.float64]:
     >>> seconds(pa.array(["1970-01-02", "1970-01-01T01:00:00.5+01:00", "1500000000000", "soon"])).tolist()
     [86400.0, 0.5, 1500000000.0, nan]
     """
+    if pa.types.is_dictionary(values.type):
+        whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        each = np.append(seconds(whole.dictionary), math.nan)
+        return np.asarray(each[whole.indices.fill_null(len(each) - 1).to_numpy(zero_copy_only=False)])
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         return _scaled(_from_text(values))
     return _scaled(values.cast(pa.float64(), safe=False).fill_null(math.nan).to_numpy(zero_copy_only=False))

@@ -13,7 +13,7 @@ from tacit.guard.filters import Filter
 from tacit.guard.guard import Guard
 from tacit.guard.plan import Plan
 from tacit.guard.session import Session
-from tacit.questions import Frame, Question, Select, Update
+from tacit.questions import Frame, Question, Select, SelectKeys, Update
 from tacit.questions.base import Sums
 
 
@@ -24,7 +24,7 @@ class Conversation(Protocol):
         """The noisy sum over all records; ``model`` is supplied to guards that have forgotten it."""
         ...
 
-    def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
+    def select(self, step: int, question: Select | SelectKeys) -> dict[str, tuple[str, ...]]:
         """The common values of some columns; one curator only."""
         ...
 
@@ -151,7 +151,7 @@ class CuratorConversation:
         """The noisy sum."""
         return answer_with(self._session, step, question, model=model)
 
-    def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
+    def select(self, step: int, question: Select | SelectKeys) -> dict[str, tuple[str, ...]]:
         """The common values of some columns."""
         return self._session.select(step, question)
 

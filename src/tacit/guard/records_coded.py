@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from tacit.errors import UsageError
 from tacit.guard.records_formats import Field, ParquetReader, Reader, plain
-from tacit.guard.records_units import UNIT, UnitKey, kept_rows, mixed, window_places
+from tacit.guard.records_units import UNIT, UnitKey, kept_rows, window_places
 from tacit.questions.clock import seconds
+from tacit.questions.pairs import mixed
 
 MOST_BYTES = 384 << 20
 """Columns that take more than this are arranged on disk."""

@@ -17,6 +17,7 @@ from tacit.errors import UsageError
 from tacit.guard.records_formats import Field, ParquetReader, Reader, TableReader, Unchanged, guarded
 from tacit.guard.records_spool import ParquetSink, Spool, storing
 from tacit.questions.clock import seconds
+from tacit.questions.pairs import mixed
 
 UNIT = "unit"
 """Name under which an arranged reader stores the unit's index: dense, from 0, never decreasing. Its columns are stored as c0, c1, ..."""
@@ -220,14 +221,6 @@ def kept_rows(units: NDArray[np.int64], hashes: NDArray[np.uint64], limit: int) 
     kept = np.zeros(len(units), dtype=bool)
     kept[ranked[place < limit]] = True
     return kept
-
-
-def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014, figure 16)."""
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _rows_in_order(bucket: Reader, order: NDArray[np.int64]) -> pa.Table:

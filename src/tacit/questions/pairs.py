@@ -1,0 +1,106 @@
+"""What single units have in which cells: the step between records and a bounded sum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Index = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+
+
+def mixed(values: Hashes) -> Hashes:
+    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014, figure 16)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Units and the cells they have rows in, one after the other; those of one unit next to each other.
+
+    Args:
+        starts: where each unit begins, int64 ``[units]``.
+        owner: the unit of each pair, dense from 0, int64 ``[pairs]``.
+        place: the cell, int64 ``[pairs]``.
+        count: rows of the unit in that cell, int64 ``[pairs]``.
+    """
+
+    starts: Index
+    owner: Index
+    place: Index
+    count: Index
+
+    @classmethod
+    def of(cls, places: Index, units: Index, size: int) -> Pairs:
+        """Pairs of rows: their cells (-1 for none), their units, and the number of cells."""
+        seen = places >= 0
+        keys = units * np.int64(size) + places
+        if not seen.all():
+            keys = keys[seen]
+        keys.sort()
+        different, count = runs(keys)
+        return cls.grouped(*np.divmod(different, size), count)
+
+    @classmethod
+    def grouped(cls, unit: Index, place: Index, count: Index) -> Pairs:
+        """Pairs whose units, of any numbering, never decrease."""
+        if not len(unit):
+            return cls(unit, unit, place, count)
+        first = np.empty(len(unit), bool)
+        first[0] = True
+        np.not_equal(unit[1:], unit[:-1], out=first[1:])
+        return cls(np.flatnonzero(first), np.cumsum(first) - 1, place, count)
+
+    def with_counts(self, count: Index) -> Pairs:
+        """The same pairs with other counts."""
+        return Pairs(self.starts, self.owner, self.place, count)
+
+    def totals(self, values: Index) -> Index:
+        """Sums of ``values`` over the pairs of each unit, int64 ``[units]``."""
+        return np.add.reduceat(values, self.starts) if len(self.starts) else values[:0]
+
+    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same for numbers that are not whole."""
+        return np.add.reduceat(values, self.starts) if len(self.starts) else values[:0]
+
+    @property
+    def sizes(self) -> Index:
+        """How many pairs each unit has, int64 ``[units]``."""
+        return np.diff(np.append(self.starts, len(self.owner)))
+
+    def largest(self, most: int) -> Pairs:
+        """At most ``most`` pairs of each unit: those with most rows.
+
+        Of equal ones, which stay depends on the unit's own pairs alone, and differs from unit to unit.
+        """
+        many = self.sizes > most
+        if not many.any():
+            return self
+        mine = np.flatnonzero(many[self.owner])
+        signature = mixed(self.place.astype(np.uint64) ^ mixed(self.count.astype(np.uint64)))
+        ties = mixed(self.place[mine].astype(np.uint64) ^ np.add.reduceat(signature, self.starts)[self.owner[mine]])
+        return self._without(mine, np.lexsort((ties, -self.count[mine], self.owner[mine])), most)
+
+    def _without(self, mine: Index, ranked: Index, most: int) -> Pairs:
+        """Without the pairs among ``mine`` that come after the ``most`` first of their unit in the order ``ranked``."""
+        owner = self.owner[mine]
+        rank = np.arange(len(mine)) - np.searchsorted(owner, owner)
+        keep = np.ones(len(self.owner), bool)
+        keep[mine[ranked[rank >= most]]] = False
+        return Pairs.grouped(self.owner[keep], self.place[keep], self.count[keep])
+
+
+def runs(keys: Index) -> tuple[Index, Index]:
+    """The different values of sorted ``keys``, and how often each occurs."""
+    if not len(keys):
+        return keys, keys
+    first = np.empty(len(keys), bool)
+    first[0] = True
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    at = np.flatnonzero(first)
+    return keys[at], np.diff(np.append(at, len(keys)))

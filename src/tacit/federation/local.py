@@ -43,6 +43,11 @@ class LocalFederation:
             raise UsageError("Expected policies that agree on unit, relation, rows per unit and delta; these do not. Align them first.")
 
     @property
+    def noise(self) -> str:
+        """Which noise a plan must have."""
+        return self.mechanism
+
+    @property
     def unit(self) -> PrivacyUnit:
         """Who is protected: a unit at one site."""
         return self.guards[0].policy.unit

@@ -49,6 +49,11 @@ class Aggregator(Protocol):
     mechanism: str
 
     @property
+    def noise(self) -> str:
+        """Which noise a plan must have to be admitted: the mechanism's own, or «laplace» where nothing else is."""
+        ...
+
+    @property
     def unit(self) -> PrivacyUnit:
         """Who is protected."""
         ...
@@ -100,6 +105,11 @@ class Curator:
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
+
+    @property
+    def noise(self) -> str:
+        """Which noise a plan must have: the policy's filter decides."""
+        return "laplace" if self.guard.policy.filter == "pure" else self.mechanism
 
     @property
     def unit(self) -> PrivacyUnit:

@@ -80,7 +80,7 @@ def _window_index(moments: NDArray[np.float64], window: str) -> pa.Array:
 def window_places(moments: NDArray[np.float64], window: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The number of the window that each moment lies in, and whether the moment is one."""
     known = np.isfinite(moments) & (np.abs(moments) < 1e11)
-    when = np.where(known, moments, 0.0)
+    when = moments if known.all() else np.where(known, moments, 0.0)
     if window == "month":
         index = np.floor(when).astype(np.int64).astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     else:

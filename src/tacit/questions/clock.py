@@ -30,6 +30,8 @@ def seconds(values: pa.Array) -> NDArray[np.float64]:
 def _scaled(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     # 1e11 seconds are 3,000 years after 1970: larger magnitudes are finer units.
     size = np.abs(numbers)
+    if (size < 1e11).all():
+        return numbers
     divisor = np.select([size >= 1e17, size >= 1e14, size >= 1e11], [1e9, 1e6, 1e3], 1.0)
     return np.where(np.isfinite(numbers), numbers / divisor, math.nan)
 

@@ -14,7 +14,7 @@ from tacit.guarantee import Relation
 from tacit.questions.base import GRID, Batch, Bounds, RecordSource, SessionCache, Sums
 from tacit.questions.distinct import DistinctTally
 from tacit.questions.pairs import Pairs
-from tacit.questions.tally import MOST_ROWS, Tally, spread
+from tacit.questions.tally import Tally, spread
 
 MEASURES = ("rows", "cells", "each", "length", "lost")
 QUARTERS = 4
@@ -23,19 +23,19 @@ QUARTERS = 4
 MOST_RATIO = 8
 """The largest ratio of a unit's rows to its length that the histogram of lengths can say."""
 
-_FINE, _OCTAVE = 16, 8
-
 
 @cache
 def edges() -> NDArray[np.int64]:
-    """The largest amount of each coordinate but the last: 0, 1, ..., 16, then eight to an octave up to 2^24, int64 ``[size - 1]``.
+    """The largest amount of each coordinate but the last: 0 to 8, then four to an octave up to 64 and two up to 2^24, int64 ``[size - 1]``.
 
-    >>> edges()[[0, 1, 16, 17, 24]].tolist(), len(edges())
-    ([0, 1, 16, 18, 32], 177)
+    Few coordinates far out, because the noise of each counts there with all the rows it stands for.
+
+    >>> edges()[[0, 1, 8, 9, 12, 20, 21, 22]].tolist(), len(edges()), int(edges()[-1]) == 1 << 24
+    ([0, 1, 8, 10, 16, 64, 96, 128], 57, True)
     """
-    octaves = int(np.log2(MOST_ROWS // _FINE))
-    above = np.concatenate([np.arange(_OCTAVE + 1, 2 * _OCTAVE + 1) * (_FINE // _OCTAVE << octave) for octave in range(octaves)])
-    return np.concatenate([np.arange(_FINE + 1), above])
+    fine = [step << octave for octave in range(1, 4) for step in (5, 6, 7, 8)]
+    coarse = [step << octave for octave in range(5, 23) for step in (3, 4)]
+    return np.array([*range(9), *fine, *coarse])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Index = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
+_TIE_BITS = 12
+
 
 def mixed(values: Hashes) -> Hashes:
     """The finaliser of SplitMix64 (Steele, Lea & Flood 2014, figure 16)."""
@@ -82,17 +84,28 @@ class Pairs:
         if not many.any():
             return self
         mine = np.flatnonzero(many[self.owner])
-        signature = mixed(self.place.astype(np.uint64) ^ mixed(self.count.astype(np.uint64)))
-        ties = mixed(self.place[mine].astype(np.uint64) ^ np.add.reduceat(signature, self.starts)[self.owner[mine]])
-        return self._without(mine, np.lexsort((ties, -self.count[mine], self.owner[mine])), most)
-
-    def _without(self, mine: Index, ranked: Index, most: int) -> Pairs:
-        """Without the pairs among ``mine`` that come after the ``most`` first of their unit in the order ``ranked``."""
-        owner = self.owner[mine]
-        rank = np.arange(len(mine)) - np.searchsorted(owner, owner)
+        owner, place, count = self.owner[mine], self.place[mine].astype(np.uint64), self.count[mine]
+        starts = np.searchsorted(owner, np.flatnonzero(many))
+        own = np.add.reduceat(mixed(place ^ mixed(count.astype(np.uint64))), starts)
+        ties = mixed(place ^ np.repeat(own, np.diff(np.append(starts, len(mine)))))
+        rank = np.arange(len(mine)) - np.repeat(starts, np.diff(np.append(starts, len(mine))))
         keep = np.ones(len(self.owner), bool)
-        keep[mine[ranked[rank >= most]]] = False
+        keep[mine[_ranked(owner, count, ties)[rank >= most]]] = False
         return Pairs.grouped(self.owner[keep], self.place[keep], self.count[keep])
+
+
+def _ranked(owner: Index, count: Index, ties: Hashes) -> Index:
+    """The order by owner, then by falling count, then by ties, then as they are: in one integer each, where they fit."""
+    largest, bits = int(count.max()), len(owner).bit_length()
+    counts, spare = largest.bit_length(), 64 - int(owner.max()).bit_length() - bits
+    if spare - counts < _TIE_BITS:
+        return np.lexsort((ties, -count, owner))
+    keys = owner.astype(np.uint64) << np.uint64(spare + bits)
+    keys |= (largest - count).astype(np.uint64) << np.uint64(spare + bits - counts)
+    keys |= ties >> np.uint64(64 - spare + counts) << np.uint64(bits)
+    keys |= np.arange(len(owner), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64((1 << bits) - 1)).astype(np.int64)
 
 
 def runs(keys: Index) -> tuple[Index, Index]:

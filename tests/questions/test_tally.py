@@ -463,3 +463,23 @@ def test_what_cannot_be_asked_is_refused(build: Any) -> None:
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match="«port»"):
         Tally(Grid((KeyAxis(("port",), (("1",),)),)), Bounding(rows=1)).evaluate(Source([hostile([1])]), SessionCache())
+
+
+def test_a_unit_with_too_many_keys_gives_those_it_has_most_rows_of_and_others_do_not_matter() -> None:
+    row = {"user": None, "at": 0.0, "size": 0.0, "outcome": None}
+    mine = [{**row, "host": host} for host, rows in (("a", 5), ("b", 4), ("c", 1), ("d", 1), ("e", 1)) for _ in range(rows)]
+    question = SelectKeys(("host",), keys_per_unit=3)
+    kept = set()
+
+    def counted(units: list[list[Row]]) -> dict[str, int]:
+        names, steps = question.count(Source(units), SessionCache())["key"]
+        return dict(zip(names.to_pylist(), steps.tolist(), strict=True))
+
+    for hosts in ([], [f"0{i}" for i in range(50)], ["zz", "c", "bb"]):
+        others = [[{**row, "host": host}] for host in hosts]
+        with_me, without = counted([*others, mine]), counted(others)
+        kept.add(frozenset(key for key in with_me if with_me[key] != without.get(key, 0)))
+    assert len(kept) == 1
+    found = next(iter(kept))
+    assert {"a", "b"} < found
+    assert len(found) == 3

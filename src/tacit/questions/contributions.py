@@ -72,7 +72,7 @@ class Contributions:
 
     def bounds(self, relation: Relation) -> Bounds:
         """One unit is in one coordinate."""
-        return spread(1, GRID, GRID * GRID, GRID, size=self.size, relation=relation)
+        return spread(1, GRID, GRID * GRID, top=GRID, size=self.size, relation=relation)
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[size]``."""

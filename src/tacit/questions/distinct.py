@@ -54,7 +54,7 @@ class DistinctTally:
     def bounds(self, relation: Relation) -> Bounds:
         """At worst all of a unit's values are new and in one cell."""
         total = self.values * GRID
-        return spread(min(self.values, self.size), total, total * total, total, size=self.size, relation=relation)
+        return spread(min(self.values, self.size), total, total * total, top=total, size=self.size, relation=relation)
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[size]``."""

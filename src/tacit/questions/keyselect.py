@@ -37,7 +37,7 @@ class SelectKeys:
     Args:
         columns: the columns.
         grid: whose conditions records have to pass; without axes.
-        keys_per_unit: how many different keys a unit may contribute; which of more depends on its own keys alone.
+        keys_per_unit: how many different keys a unit may contribute; of more, those it has most rows of.
         norm: which length of a unit's contribution is 1: «l1» for Laplace noise, «l2» for Gaussian.
         longest: texts longer than this are ignored.
 
@@ -100,18 +100,25 @@ class SelectKeys:
         pairs = Pairs.of(dense.astype(np.int64), units, len(first))
         parts = [words.take(pa.array(codes[rows[first]])) for codes, words in coded]
         keys = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, pa.scalar(SEPARATOR, pa.large_string()))
-        hashes = np.asarray(pl.Series("key", keys).hash().to_numpy(), np.uint64)
-        pairs = self._kept(pairs, hashes)
+        pairs = self._kept(pairs, keys)
         steps = np.floor(self._weights(pairs.sizes)).astype(np.int64)[pairs.owner]
         frame = pl.DataFrame({"key": pl.Series("key", keys), "steps": np.bincount(pairs.place, steps, minlength=len(first)).astype(np.int64)})
         return frame.filter(pl.col("steps") > 0)
 
-    def _kept(self, pairs: Pairs, hashes: NDArray[np.uint64]) -> Pairs:
-        """At most ``keys_per_unit`` keys of each unit, in an order that a signature of all of its own decides."""
-        if not (pairs.sizes > self.keys_per_unit).any():
+    def _kept(self, pairs: Pairs, keys: pa.Array) -> Pairs:
+        """At most ``keys_per_unit`` keys of each unit: those with most rows; of equal ones, whose hash comes first under a signature of all its own.
+
+        Nothing here depends on which other keys there are: even where hashes were made to agree, the texts decide.
+        """
+        many = pairs.sizes > self.keys_per_unit
+        if not many.any():
             return pairs
+        hashes = np.asarray(pl.Series("key", keys).hash().to_numpy(), np.uint64)
+        alphabet = np.empty(len(keys), np.int64)
+        alphabet[pc.sort_indices(keys).to_numpy()] = np.arange(len(keys))
         own = hashes[pairs.place]
-        order = np.lexsort((mixed(own ^ np.add.reduceat(mixed(own), pairs.starts)[pairs.owner]), pairs.owner))
+        signature = np.add.reduceat(mixed(own ^ mixed(pairs.count.astype(np.uint64))), pairs.starts)
+        order = np.lexsort((alphabet[pairs.place], mixed(own ^ signature[pairs.owner]), -pairs.count, pairs.owner))
         keep = np.sort(order[np.arange(len(order)) - pairs.starts[pairs.owner] < self.keys_per_unit])
         return Pairs.grouped(pairs.owner[keep], pairs.place[keep], pairs.count[keep])
 

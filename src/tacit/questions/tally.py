@@ -150,7 +150,7 @@ class Tally:
             coarse = min(block * top, total)
             squares, largest = squares + _square(total, coarse), max(largest, coarse)
         count = len(self.blocks)
-        return spread(cells * count, total * count, squares, largest, size=self.size, relation=relation)
+        return spread(cells * count, total * count, squares, top=largest, size=self.size, relation=relation)
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[size]``."""
@@ -196,7 +196,7 @@ class Tally:
         return cls(Grid.from_dict(data["grid"]), Bounding(**data["bounding"]), data["once"], tuple(data["blocks"]))
 
 
-def spread(cells: int, total: int, square: int, top: int, *, size: int, relation: Relation) -> Bounds:
+def spread(cells: int, total: int, square: int, *, top: int, size: int, relation: Relation) -> Bounds:
     """Bounds of sums of what is never negative, from one unit's cells, sum, sum of squares and largest cell."""
     factor = relation.factor
     length = math.isqrt(square * factor - 1) + 1

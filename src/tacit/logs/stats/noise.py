@@ -26,7 +26,7 @@ class Noise:
     @property
     def deviation(self) -> float:
         """Standard deviation."""
-        return laplace_deviation(self.scale * GRID) / GRID if self.mechanism == "laplace" else self.scale
+        return laplace_deviation(self.scale * GRID) / GRID if self.mechanism == "laplace" and self.scale else self.scale
 
     @property
     def margin(self) -> float:

@@ -52,6 +52,20 @@ def prefix_variances(ranges: int, block: int | None) -> Floats:
     return np.array(found)
 
 
+def suffix_variances(ranges: int, block: int | None) -> Floats:
+    """The same for the sum of all counts but the first 0, 1, ..."""
+    before = prefix_variances(ranges, block)
+    if block is None:
+        return before[::-1]
+    sizes = np.array([min(block, ranges - start) for start in range(0, ranges, block)])
+    whole = sizes / (sizes + 1)
+    inside = np.concatenate([np.arange(size) for size in sizes])
+    left = np.repeat(sizes, sizes) - inside
+    n = np.repeat(sizes, sizes)
+    behind = np.repeat(whole.sum() - np.cumsum(whole), sizes)
+    return np.append(behind + left * (1 - left / n) + (left / n) ** 2 * np.repeat(whole, sizes), 0.0)
+
+
 def quantiles(counts: Floats, edges: Floats, at: Floats, *, sigma: float, block: int | None) -> Quantiles:
     """Quantiles of groups.
 
@@ -64,13 +78,14 @@ def quantiles(counts: Floats, edges: Floats, at: Floats, *, sigma: float, block:
     """
     sums = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts, axis=-1)], axis=-1)
     variances = prefix_variances(counts.shape[-1], block) * sigma**2
+    after = suffix_variances(counts.shape[-1], block) * sigma**2
     total = sums[:, -1]
     shape = (len(counts), len(at))
     value, lower, upper = (np.full(shape, np.nan) for _ in range(3))
     known = total > 2 * SURE * np.sqrt(variances[-1])
     for place, share in enumerate(at):
         ahead = sums - share * total[:, None]
-        spread = SURE * np.sqrt((1 - share) ** 2 * variances + share**2 * (variances[-1] - variances))
+        spread = SURE * np.sqrt(np.maximum(0.0, (1 - share) * variances + share * after - share * (1 - share) * variances[-1]))
         value[:, place] = np.where(known, _crossing(np.maximum.accumulate(ahead, axis=-1), edges), np.nan)
         first, last = np.argmax(ahead + spread >= 0, axis=-1), ahead.shape[-1] - np.argmax((ahead - spread < 0)[:, ::-1], axis=-1)
         lower[:, place] = np.where(known, edges[np.maximum(first - 1, 0)], np.nan)

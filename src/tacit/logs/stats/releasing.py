@@ -22,8 +22,8 @@ from tacit.models import Provenance
 from tacit.questions import GRID, SelectKeys, Tally, TimeAxis
 
 MONTH = 30
-SELECTION_DELTA_SHARE = 0.002
-"""Of the budget's δ, for the selections of one plan."""
+SELECTION_DELTA_SHARE = {"laplace": 0.02, "gaussian": 0.002}
+"""Of the budget's δ, for the selections of one plan; Laplace noise leaves all of δ to them."""
 
 _ROUNDING = 1 + 1e-12
 _DAY = 86_400
@@ -36,7 +36,7 @@ class Terms:
 
     Args:
         budget: what all requests together may cost, with the noised number of units where the policy asks for one.
-        calendar: the time that is counted; needed for bins of time.
+        calendar: the time that is counted, by every request; needed for bins of time.
         nonnegative: whether negative counts are set to zero afterwards, which makes small counts too large on average.
         purpose: what a person reads in the ledger.
         run: public name of the run; drawn afresh if ``None``.
@@ -135,7 +135,7 @@ def _planned(stages: Sequence[Stage], aggregator: Aggregator, terms: Terms) -> P
     selects = any(step.kind == SelectKeys.kind for step in steps)
     plan = Plan(
         terms.purpose, aggregator.unit, aggregator.relation, tuple(steps), mechanism=aggregator.noise,
-        selection_delta=SELECTION_DELTA_SHARE * terms.budget.delta if selects else 0.0, run=terms.run or secrets.token_hex(16),
+        selection_delta=SELECTION_DELTA_SHARE[aggregator.noise] * terms.budget.delta if selects else 0.0, run=terms.run or secrets.token_hex(16),
     )
     if not pure:
         mu_for(terms.budget, [counted, plan_cost(plan)])  # raises where samplers and selection do not fit beside the noise

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from tacit.errors import UsageError
-from tacit.questions import Condition
+from tacit.questions import Condition, TimeAxis
 
 METRICS = ("count", "units", "distinct", "histogram", "quantiles", "top")
 """Rows; units; different values; rows by ranges of a number; quantiles of a number; the commonest keys."""
@@ -172,7 +172,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Calendar:
-    """The time that is counted: public, never read off the records.
+    """The time that is counted, in bins or as a whole: public, never read off the records.
 
     Args:
         column: that says when.
@@ -188,8 +188,8 @@ class Calendar:
         if self.end <= self.begin:
             raise UsageError("Expected the calendar to end after it begins.")
 
-    def bins(self, width: int) -> int:
-        """How many bins of ``width`` seconds there are.
+    def axis(self, width: int) -> TimeAxis:
+        """Its bins of ``width`` seconds.
 
         Raises:
             UsageError: unless the calendar is a whole number of them.
@@ -197,7 +197,7 @@ class Calendar:
         whole, rest = divmod(self.end - self.begin, width)
         if rest:
             raise UsageError(f"Expected a calendar of whole bins of {width} seconds; {rest} seconds are left over. Choose other dates.")
-        return whole
+        return TimeAxis(self.column, self.begin, width, whole)
 
 
 def log_edges(lower: float, upper: float, bins: int) -> tuple[float, ...]:

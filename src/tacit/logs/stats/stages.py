@@ -38,10 +38,10 @@ Counted: TypeAlias = Tally | DistinctTally
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-SELECT_SHARE = 0.15
-PROFILE_SHARE = 0.05
+SELECT_SHARE = 0.25
+PROFILE_SHARE = 0.08
 LOST_SHARE = 0.02
-KEYS_PER_UNIT = 10
+KEYS_PER_UNIT = 5
 """Different keys that one unit may contribute to a selection, where its cells are not bounded."""
 
 TWO_LEVELS = {"laplace": 100, "gaussian": 48, "skellam": 48}
@@ -92,7 +92,7 @@ class Stage:
 
     Args:
         request: what is asked.
-        calendar: the time that is counted; ``None`` if no bins of time are asked for.
+        calendar: the time that is counted; ``None`` for all of it.
         noise: the plan's mechanism.
         single: whether every row is a unit, which needs no bounds.
 
@@ -172,7 +172,9 @@ class Stage:
             if isinstance(key, PublicKeys):
                 axes.append(KeyAxis((key.column,), tuple((value.strip(),) for value in key.values)))
             elif isinstance(key, TimeBins) and self.calendar is not None:
-                axes.append(TimeAxis(self.calendar.column, self.calendar.begin, key.width, self.calendar.bins(key.width)))
+                axes.append(self.calendar.axis(key.width))
+        if self.calendar is not None and self.request.time is None:
+            axes.append(self.calendar.axis(self.calendar.end - self.calendar.begin))
         if self.request.edges:
             axes.append(ValueAxis(self.request.of[0], self.request.edges))
         return Grid(tuple(axes), self.request.where)
@@ -233,12 +235,12 @@ class Stage:
         return self._question(grid, limits), cut
 
     def _error(self, noise: Noise, lost: float, grid: Grid) -> float:
-        """What error to expect of a cell; of a quantile, that of the number of rows below the middle."""
+        """What error to expect of a cell; of a quantile, that of the number of rows below it, as if a quarter of the lost ones belonged there."""
         if self.request.metric != "quantiles":
             return expected_error(noise.scale, lost / grid.size, noise.mechanism)
         ranges = grid.shape[-1]
         spread = math.sqrt(prefix_variances(ranges, self._blocks[1] if len(self._blocks) > 1 else None)[-1] / 4)
-        return expected_error(noise.scale * spread, lost * ranges / grid.size, noise.mechanism)
+        return expected_error(noise.scale * spread, lost * ranges / grid.size / 4, noise.mechanism)
 
 
 def _with(limits: Bounding, name: str, bound: float) -> Bounding:

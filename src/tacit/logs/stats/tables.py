@@ -59,13 +59,16 @@ class Table:
 
     @property
     def bias(self) -> dict[str, float] | None:
-        """What the bounds cut off, estimated: rows in all, its standard deviation, the share of all rows, and the mean of a cell."""
+        """What the bounds cut off, estimated: rows in all, their standard deviation, their share of all rows, the mean of a cell; see `Cut`."""
         cut = self.answered.cut
         if cut is None:
             return None
         counted = max(0.0, float(self.answered.parts[0].sum()))
         share = cut.rows / (cut.rows + counted) if cut.rows + counted > 0 else 0.0
-        found = {"rows": cut.rows, "deviation": cut.deviation, "share": share, "per_cell": cut.rows / max(1, self.answered.parts[0].size)}
+        found = {
+            "rows": cut.rows, "deviation": cut.deviation, "share": share, "per_cell": cut.rows / max(1, self.answered.parts[0].size),
+            "hidden_units": cut.hidden, "hidden_above": cut.above,
+        }
         return found | ({} if cut.whole is None else {"units_whole": cut.whole})
 
     def describe(self) -> dict[str, Any]:
@@ -114,7 +117,7 @@ def _keys(axes: list[KeyAxis | TimeAxis | ValueAxis]) -> Columns:
             for index, name in enumerate(axis.columns):
                 columns[name] = np.array([key[index] for key in axis.values], object)[places]
         elif isinstance(axis, TimeAxis):
-            columns[TIME] = (axis.begin + axis.width * places).astype("datetime64[s]")
+            columns[TIME] = (axis.begin + axis.width * places).astype("datetime64[s]").astype("datetime64[ms]")
         else:
             edges = np.array(axis.edges)
             columns |= {FROM: edges[places], TO: edges[places + 1]}

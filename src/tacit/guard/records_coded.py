@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from tacit.errors import UsageError
 from tacit.guard.records_formats import Field, ParquetReader, Reader, plain
 from tacit.guard.records_units import UNIT, UnitKey, kept_rows, window_places
-from tacit.questions.clock import seconds
-from tacit.questions.pairs import mixed
+from tacit.questions.clock import filled, seconds
+from tacit.questions.pairs import mixed, run_numbers, run_starts
 
 MOST_BYTES = 384 << 20
 """Columns that take more than this are arranged on disk."""
 
-_CHUNK = 1 << 17
+_CHUNK = 1 << 20  # each piece has a dictionary of its own, which has to be joined with the others
 _BITS = 63
 
 Integers = NDArray[np.int64]
@@ -113,9 +113,10 @@ def _in_memory(reader: Narrowed) -> pa.Table | None:
     size = 0
     for table in tables:
         for place, column in enumerate(table.columns):
-            piece = _as_codes(column)
+            piece = _as_codes(column, pieces[place][-1] if pieces[place] else None)
+            known = bool(pieces[place]) and pa.types.is_dictionary(piece.type) and piece.dictionary is pieces[place][-1].dictionary
+            size += piece.indices.nbytes if known else piece.nbytes
             pieces[place].append(piece)
-            size += piece.nbytes
         if size > MOST_BYTES:
             return None
     return pa.table([_whole(arrays, field) for arrays, field in zip(pieces, reader.fields, strict=True)], names=stored)
@@ -131,8 +132,8 @@ def _whole(pieces: list[pa.Array], field: Field) -> pa.Array:
     return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
 
 
-def _as_codes(values: pa.ChunkedArray) -> pa.Array:
-    """Text as a dictionary of valid UTF-8; everything else as it is."""
+def _as_codes(values: pa.ChunkedArray, before: pa.Array | None) -> pa.Array:
+    """Text as a dictionary of valid UTF-8, the one of the piece ``before`` if it is the same; everything else as it is."""
     array = values.combine_chunks()
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) and array.num_chunks == 1 else array
     if isinstance(array, pa.ChunkedArray):
@@ -148,28 +149,31 @@ def _as_codes(values: pa.ChunkedArray) -> pa.Array:
         places = np.where(words.is_valid().to_numpy(zero_copy_only=False), np.cumsum(words.is_valid().to_numpy(zero_copy_only=False)) - 1, -1)
         codes = pa.array(np.append(places, -1)[codes.fill_null(len(words)).to_numpy()], pa.int32())
         codes, words = pc.if_else(pc.less(codes, 0), None, codes), known
-    return pa.DictionaryArray.from_arrays(codes, words)
+    same = before is not None and before.dictionary.equals(words)
+    return pa.DictionaryArray.from_arrays(codes, before.dictionary if before is not None and same else words)
 
 
 def _grouped(who: pa.ChunkedArray, when: NDArray[np.float64] | None, window: str | None, limit: int | None) -> tuple[Integers, Integers]:
     """Which rows to take, unit by unit, and the unit's index of each; what has no unit is left out."""
     codes, names = _identities(who.combine_chunks())
-    places, known = np.zeros(len(codes), np.int64), codes >= 0
+    places, known = np.zeros(1, np.int64), codes >= 0
     if when is not None and window is not None:
         places, timed = window_places(when, window)
         known &= timed
-    rows = np.flatnonzero(known)
-    if not len(rows):
-        return rows, rows
-    codes, places = codes[rows], places[rows]
-    units, order = _sorted(codes, places - places.min())
-    starts = np.concatenate(([True], units[1:] != units[:-1]))
-    dense = np.cumsum(starts) - 1
+    rows: Integers | None = None if known.all() else np.flatnonzero(known)
+    if not known.any():
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if rows is not None:
+        codes, places = codes[rows], places[rows] if len(places) == len(known) else places
+    places -= places.min()
+    units, order = _sorted(codes, places)
+    starts = run_starts(units)
+    dense = run_numbers(starts, len(units))
     if limit is not None:
         hashes, at = np.asarray(pl.Series("who", names).hash().to_numpy(), np.uint64), order[starts]
-        kept = kept_rows(dense, mixed(hashes[codes[at]] ^ mixed(places[at].astype(np.uint64))), limit)
+        kept = kept_rows(dense, mixed(hashes[codes[at]] ^ mixed(np.broadcast_to(places, len(codes))[at].astype(np.uint64))), limit)
         order, dense = order[kept], dense[kept]
-    return rows[order], dense
+    return order if rows is None else rows[order], dense
 
 
 def _sorted(codes: Integers, places: Integers) -> tuple[Integers, Integers]:
@@ -181,14 +185,17 @@ def _sorted(codes: Integers, places: Integers) -> tuple[Integers, Integers]:
     if (int(codes.max()) + 1) * span >= 1 << (_BITS - 1):
         codes, places = (np.unique(values, return_inverse=True)[1].astype(np.int64) for values in (codes, places))
         span = int(places.max()) + 1
-    units = codes * span + places
+    units = codes * span
+    units += places
     bits = len(units).bit_length()
     if int(units.max()).bit_length() + bits > _BITS:
         units = np.unique(units, return_inverse=True)[1].astype(np.int64)
     units <<= bits
     units |= np.arange(len(units))
     units.sort()
-    return units >> bits, units & ((1 << bits) - 1)
+    order = units & ((1 << bits) - 1)
+    units >>= bits
+    return units, order
 
 
 def _identities(who: pa.Array) -> tuple[Integers, pa.Array]:
@@ -200,4 +207,4 @@ def _identities(who: pa.Array) -> tuple[Integers, pa.Array]:
     names = names.cast(pa.large_string())
     again = pc.if_else(pc.equal(names, ""), None, names).dictionary_encode()
     lookup = np.append(again.indices.fill_null(-1).to_numpy(zero_copy_only=False), -1).astype(np.int64)
-    return lookup[values.indices.fill_null(len(lookup) - 1).to_numpy(zero_copy_only=False)], again.dictionary
+    return lookup.take(filled(values, len(lookup) - 1)), again.dictionary

@@ -79,13 +79,15 @@ def _window_index(moments: NDArray[np.float64], window: str) -> pa.Array:
 
 def window_places(moments: NDArray[np.float64], window: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The number of the window that each moment lies in, and whether the moment is one."""
-    known = np.isfinite(moments) & (np.abs(moments) < 1e11)
+    known = np.abs(moments) < 1e11  # what is no number is not
     when = moments if known.all() else np.where(known, moments, 0.0)
     if window == "month":
         index = np.floor(when).astype(np.int64).astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     else:
         length, shift = {"hour": (_HOUR, 0.0), "day": (_DAY, 0.0), "week": (7 * _DAY, 3 * _DAY)}[window]
-        index = np.floor((when + shift) / length).astype(np.int64)
+        places = when + shift if shift else when
+        places = places / length
+        index = np.floor(places, out=places).astype(np.int64)
     return index, known
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tacit.errors import UsageError
 from tacit.questions.base import Batch
-from tacit.questions.clock import seconds
+from tacit.questions.clock import filled, seconds
 from tacit.questions.counts import column
 from tacit.questions.encoding import numbers, texts
 
@@ -296,7 +296,7 @@ def text_codes(values: pa.Array, words: pa.Array) -> Index:
     if pa.types.is_dictionary(values.type):
         values = _compact(values)
         each = np.append(text_codes(values.dictionary, words), -1)
-        return np.asarray(each.take(_indices(values, len(each) - 1)))
+        return np.asarray(each.take(filled(values, len(each) - 1)))
     found = pc.index_in(texts(values).cast(pa.large_string()), value_set=words)
     return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False)).astype(np.int64)
 
@@ -307,17 +307,13 @@ def text_dictionary(batch: Batch, name: str) -> tuple[Index, pa.Array]:
     coded = _compact(values) if pa.types.is_dictionary(values.type) else texts(values).cast(pa.large_string()).dictionary_encode()
     again = texts(coded.dictionary).cast(pa.large_string()).dictionary_encode()
     each = np.append(again.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64), -1)
-    return each.take(_indices(coded, len(each) - 1)), again.dictionary
-
-
-def _indices(values: pa.DictionaryArray, missing: int) -> Index:
-    return np.asarray(values.indices.fill_null(missing).to_numpy(zero_copy_only=False))
+    return np.asarray(each.take(filled(coded, len(each) - 1))), again.dictionary
 
 
 def _compact(values: pa.DictionaryArray) -> pa.DictionaryArray:
     """The same values; where a dictionary is larger than the batch, with those words alone that the batch has."""
     if len(values.dictionary) <= len(values):
         return values
-    used, codes = np.unique(_indices(values, -1), return_inverse=True)
+    used, codes = np.unique(filled(values, -1), return_inverse=True)
     words = values.dictionary.take(pa.array(used, mask=used < 0))
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), words)

@@ -53,10 +53,8 @@ class Pairs:
         """Pairs whose units, of any numbering, never decrease."""
         if not len(unit):
             return cls(unit, unit, place, count)
-        first = np.empty(len(unit), bool)
-        first[0] = True
-        np.not_equal(unit[1:], unit[:-1], out=first[1:])
-        return cls(np.flatnonzero(first), np.cumsum(first) - 1, place, count)
+        starts = run_starts(unit)
+        return cls(starts, run_numbers(starts, len(unit)), place, count)
 
     def with_counts(self, count: Index) -> Pairs:
         """The same pairs with other counts."""
@@ -108,12 +106,26 @@ def _ranked(owner: Index, count: Index, ties: Hashes) -> Index:
     return (keys & np.uint64((1 << bits) - 1)).astype(np.int64)
 
 
+def run_starts(values: Index) -> Index:
+    """Where runs of equal neighbours begin.
+
+    >>> run_starts(np.array([7, 7, 3, 3, 3])).tolist()
+    [0, 2]
+    """
+    if not len(values):
+        return np.zeros(0, np.int64)
+    first = np.empty(len(values), bool)
+    first[0] = True
+    np.not_equal(values[1:], values[:-1], out=first[1:])
+    return np.flatnonzero(first)
+
+
+def run_numbers(starts: Index, length: int) -> Index:
+    """The number of the run that each of ``length`` values is in, from 0."""
+    return np.repeat(np.arange(len(starts)), np.diff(np.append(starts, length)))
+
+
 def runs(keys: Index) -> tuple[Index, Index]:
     """The different values of sorted ``keys``, and how often each occurs."""
-    if not len(keys):
-        return keys, keys
-    first = np.empty(len(keys), bool)
-    first[0] = True
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
-    at = np.flatnonzero(first)
+    at = run_starts(keys)
     return keys[at], np.diff(np.append(at, len(keys)))

@@ -131,8 +131,8 @@ def test_a_bound_is_chosen_where_noise_and_loss_balance() -> None:
     def error(cells: int) -> Any:
         return lambda bound, lost: choosing.expected_error(bound, lost / cells, "laplace")
 
-    few, cut = choosing.best(counts, noise, by_length=False, error=error(1))
-    many, _ = choosing.best(counts, noise, by_length=False, error=error(100_000))
+    few, cut = choosing.best(counts, noise, by_length=False, most=1 << 24, error=error(1))
+    many, _ = choosing.best(counts, noise, by_length=False, most=1 << 24, error=error(100_000))
     assert few > many == 1
     assert few >= 96
     assert cut.whole is not None

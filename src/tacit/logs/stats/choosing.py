@@ -157,20 +157,22 @@ def usual(counts: Floats, noise: Noise) -> int:
     return max(1, int(edges()[min(int(enough[0]), len(edges()) - 1)]))
 
 
-def best(counts: Floats, noise: Noise, *, by_length: bool, error: Callable[[float, float], float]) -> tuple[float, Cut]:
+def best(counts: Floats, noise: Noise, *, by_length: bool, most: int, error: Callable[[float, float], float]) -> tuple[float, Cut]:
     """The bound with the least expected error, and what it cuts.
 
     Args:
         counts: noisy histogram, of rows per unit or of lengths.
         noise: of each count.
         by_length: which of the two; bounds are then lengths in rows.
-        error: what to expect of a bound, and of the rows that it cuts off in all.
+        most: the largest bound that is of use.
+        error: what to expect of a bound, and of the rows that it cuts off in all: of these as many as noise does not explain.
     """
     seen, over = visible(counts, noise), over_length if by_length else over_rows
     candidates = edges()[1 : max(2, min(seen, len(edges())))] / (QUARTERS if by_length else 1)
-    candidates = np.unique(np.clip(candidates, 1, MOST_ROWS))
-    errors = [error(float(bound), max(0.0, float(over(float(bound))[:seen] @ counts[:seen]))) for bound in candidates]
-    bound = float(candidates[int(np.argmin(errors))])
+    candidates = np.unique(np.clip(candidates, 1, min(most, MOST_ROWS))).tolist()
+    losses = [over(bound)[:seen] for bound in candidates]
+    certain = [max(0.0, float(each @ counts[:seen]) - noise.deviation * float(np.linalg.norm(each))) for each in losses]
+    bound = candidates[int(np.argmin([error(bound, lost) for bound, lost in zip(candidates, certain, strict=True)]))]
     return bound, lost_beyond(counts, noise, bound) if by_length else lost_above(counts, noise, bound)
 
 

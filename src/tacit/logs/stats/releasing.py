@@ -111,7 +111,7 @@ def _stages(requests: Sequence[Request], aggregator: Aggregator, terms: Terms) -
     names = [request.name for request in requests]
     if len(set(names)) != len(names):
         raise UsageError(f"Expected a name of its own for every table; got {', '.join(names)}.")
-    return [Stage(request, terms.calendar, aggregator.noise, aggregator.unit.is_record) for request in requests]
+    return [Stage(request, terms.calendar, aggregator.noise, aggregator.unit) for request in requests]
 
 
 def _planned(stages: Sequence[Stage], aggregator: Aggregator, terms: Terms) -> Plan:

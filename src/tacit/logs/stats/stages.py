@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.errors import UsageError
+from tacit.guarantee import PrivacyUnit
 from tacit.guard import Plan, skellam_variance
 from tacit.learn.driver import Steps
 from tacit.logs.stats.choosing import Cut, best, expected_error, lost_in_all, usual
@@ -40,7 +41,10 @@ Integers = NDArray[np.int64]
 
 SELECT_SHARE = 0.25
 PROFILE_SHARE = 0.08
-LOST_SHARE = 0.02
+LOST_SHARE = 0.04
+WINDOWS = {"hour": 3_600, "day": 86_400}
+"""Lengths of windows of a unit, in seconds; weeks and months lie across bins of time in several ways."""
+
 KEYS_PER_UNIT = 5
 """Different keys that one unit may contribute to a selection, where its cells are not bounded."""
 
@@ -94,7 +98,7 @@ class Stage:
         request: what is asked.
         calendar: the time that is counted; ``None`` for all of it.
         noise: the plan's mechanism.
-        single: whether every row is a unit, which needs no bounds.
+        unit: who is protected. Where every row is a unit, it needs no bounds.
 
     Raises:
         UsageError: for what cannot be asked, before anything is charged.
@@ -103,7 +107,7 @@ class Stage:
     request: Request
     calendar: Calendar | None
     noise: str
-    single: bool
+    unit: PrivacyUnit
 
     def __post_init__(self) -> None:
         if self.request.found and self.noise == "skellam":
@@ -124,6 +128,20 @@ class Stage:
         lost = [Asked(Contributions.kind, LOST_SHARE, profile, 1)] if self._asks_lost else []
         kind = DistinctTally.kind if self.request.metric == "distinct" else Tally.kind
         return [*found, Asked(kind, 1 - sum(step.share for step in (*found, *lost)), self._most_cells), *lost]
+
+    @property
+    def single(self) -> bool:
+        """Whether one unit can add to one cell by no more than 1, whatever it does."""
+        return self.unit.is_record or (self.request.metric == "units" and not self.request.found and self._reachable(self._grid(())) == 1)
+
+    def _reachable(self, grid: Grid) -> int:
+        """How many cells one unit can have rows in, if the calendar is by the time that makes its window."""
+        bins = [axis for axis in grid.axes if isinstance(axis, TimeAxis)]
+        length = WINDOWS.get(self.unit.window or "")
+        if length is None or not bins:
+            return grid.size
+        inside = -(-length // bins[0].width) + (0 if _aligned(bins[0], length) else 1)
+        return grid.size // bins[0].bins * min(bins[0].bins, inside)
 
     @property
     def _profiles(self) -> list[str]:
@@ -230,17 +248,24 @@ class Stage:
             def error(bound: float, lost: float, limits: Bounding = limits, name: str = name) -> float:
                 return self._error(noise_of(plan, main, self._question(grid, _with(limits, name, bound))), lost, grid)
 
-            bound, cut = best(histogram, noise, by_length=name == "length", error=error)
+            most = self._reachable(grid) if self.request.metric == "units" else MOST_ROWS
+            bound, cut = best(histogram, noise, by_length=name == "length", most=most, error=error)
             limits = _with(limits, name, bound)
+            cut = Cut(0.0, 0.0, 1.0) if bound >= most else cut
         return self._question(grid, limits), cut
 
     def _error(self, noise: Noise, lost: float, grid: Grid) -> float:
-        """What error to expect of a cell; of a quantile, that of the number of rows below it, as if a quarter of the lost ones belonged there."""
+        """What error to expect of a cell; of a quantile, that of the number of rows below it, as if a tenth of the lost ones belonged there."""
         if self.request.metric != "quantiles":
             return expected_error(noise.scale, lost / grid.size, noise.mechanism)
         ranges = grid.shape[-1]
         spread = math.sqrt(prefix_variances(ranges, self._blocks[1] if len(self._blocks) > 1 else None)[-1] / 4)
-        return expected_error(noise.scale * spread, lost * ranges / grid.size / 4, noise.mechanism)
+        return expected_error(noise.scale * spread, lost * ranges / grid.size / 10, noise.mechanism)
+
+
+def _aligned(bins: TimeAxis, length: int) -> bool:
+    """Whether each bin lies in one window of ``length`` seconds, or each window in one bin."""
+    return (length % bins.width == 0 or bins.width % length == 0) and bins.begin % min(length, bins.width) == 0
 
 
 def _with(limits: Bounding, name: str, bound: float) -> Bounding:

@@ -58,6 +58,13 @@ class Table:
         return given | ({"length": given["length"] / GRID} if "length" in given else {})
 
     @property
+    def calendar(self) -> dict[str, Any] | None:
+        """Which time is counted, and by which column; ``None`` for all of it."""
+        axes = [] if self.answered.question is None else self.answered.question.grid.axes
+        times = [axis for axis in axes if isinstance(axis, TimeAxis)]
+        return {"column": times[0].column, "begin": times[0].begin, "end": times[0].begin + times[0].width * times[0].bins} if times else None
+
+    @property
     def bias(self) -> dict[str, float] | None:
         """What the bounds cut off, estimated: rows in all, their standard deviation, their share of all rows, the mean of a cell; see `Cut`."""
         cut = self.answered.cut
@@ -76,7 +83,7 @@ class Table:
         request, noise = self.answered.request, self.answered.noise
         return {
             "name": request.name, "metric": request.metric, "of": list(request.of), "where": [test.to_dict() for test in request.where],
-            "keys_found": list(request.found), "cells": int(self.answered.parts[0].size), "bounds": self.bounds,
+            "keys_found": list(request.found), "calendar": self.calendar, "cells": int(self.answered.parts[0].size), "bounds": self.bounds,
             "bounds_chosen": _chosen(request.bounds), "bias": self.bias,
             "noise": {"mechanism": noise.mechanism, "scale": noise.scale, "standard_deviation": noise.deviation, "margin_95": noise.margin},
             "post_processing": "negative values set to zero: small ones are too large on average" if self.nonnegative else "none",
@@ -101,7 +108,9 @@ def table_of(answered: Answered, nonnegative: bool = False) -> Table:
 
 
 def _axes(answered: Answered) -> list[KeyAxis | TimeAxis | ValueAxis]:
-    return list(answered.question.grid.axes) if answered.question is not None else []
+    """What rows are told apart by: not the calendar as a whole, which is the same for all."""
+    axes = list(answered.question.grid.axes) if answered.question is not None else []
+    return [axis for axis in axes if answered.request.time is not None or not isinstance(axis, TimeAxis)]
 
 
 def _keys(axes: list[KeyAxis | TimeAxis | ValueAxis]) -> Columns:

@@ -19,7 +19,7 @@ from scipy import integrate, stats
 
 from tacit.domain import Category, Domain, Numeric
 from tacit.errors import DataError, UsageError
-from tacit.guarantee import Budget, Guarantee
+from tacit.guarantee import Budget, Guarantee, PrivacyUnit
 from tacit.logs.stats import (
     AUTO,
     Bounds,
@@ -318,4 +318,6 @@ def test_text_says_what_matters_and_steers_no_terminal(released: Release) -> Non
 def test_bias_is_said_only_where_it_is_known(owner: Owner) -> None:
     found = release([Request("n", "count", bounds=Bounds(rows=3), bias=False)], owner(), Terms(Budget(1.0, 1e-6)))
     assert "cut off" not in as_text(found, 1)
+    assert "not the people" not in as_text(found, 1)
+    assert "not the people" in as_text(release([Request("n", "count")], owner(unit=PrivacyUnit()), Terms(Budget(1.0, 1e-6))), 1)
     assert math.isfinite(found.tables[0].columns["tacit.value"][0])

@@ -17,6 +17,7 @@ from tacit.logs.stats.releasing import Release
 from tacit.logs.stats.tables import FROM, LOWER, QUANTILE, RANK, RESERVED, TIME, TO, UPPER, VALUE, Columns, Table
 
 MONTH_NOTE = "no figure for 30 days: see docs/log-statistics.md"
+RECORD_NOTE = "every record is a unit: single events are protected, not the people who have many"
 _WIDE = 28
 
 
@@ -120,8 +121,9 @@ def as_text(release: Release, most: int) -> str:
     for table in release.tables:
         lines += [*_heading(table), *_body(table, most), ""]
     month = MONTH_NOTE if release.epsilon_30 is None else f"30 of them of one person: epsilon {release.epsilon_30:.4g}"
-    window = release.guarantee.unit.window is not None
-    return "\n".join([*lines, str(release.guarantee), *([month] if window else [])]) + "\n"
+    unit = release.guarantee.unit
+    notes = [month] if unit.window is not None else [RECORD_NOTE] if unit.is_record else []
+    return "\n".join([*lines, str(release.guarantee), *notes]) + "\n"
 
 
 def _heading(table: Table) -> list[str]:

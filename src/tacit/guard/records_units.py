@@ -17,6 +17,7 @@ from tacit.errors import UsageError
 from tacit.guard.records_formats import Field, ParquetReader, Reader, TableReader, Unchanged, guarded
 from tacit.guard.records_spool import ParquetSink, Spool, storing
 from tacit.questions.clock import seconds
+from tacit.questions.pairs import mixed
 
 UNIT = "unit"
 """Name under which an arranged reader stores the unit's index: dense, from 0, never decreasing. Its columns are stored as c0, c1, ..."""
@@ -72,14 +73,22 @@ class UnitKey:
 
 
 def _window_index(moments: NDArray[np.float64], window: str) -> pa.Array:
-    known = np.isfinite(moments) & (np.abs(moments) < 1e11)
-    when = np.where(known, moments, 0.0)
+    index, known = window_places(moments, window)
+    return pa.array(index, mask=~known)
+
+
+def window_places(moments: NDArray[np.float64], window: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The number of the window that each moment lies in, and whether the moment is one."""
+    known = np.abs(moments) < 1e11  # what is no number is not
+    when = moments if known.all() else np.where(known, moments, 0.0)
     if window == "month":
         index = np.floor(when).astype(np.int64).astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     else:
         length, shift = {"hour": (_HOUR, 0.0), "day": (_DAY, 0.0), "week": (7 * _DAY, 3 * _DAY)}[window]
-        index = np.floor((when + shift) / length).astype(np.int64)
-    return pa.array(index, mask=~known)
+        places = when + shift if shift else when
+        places = places / length
+        index = np.floor(places, out=places).astype(np.int64)
+    return index, known
 
 
 def arrange(reader: Reader, key: UnitKey, *, limit: int | None, spool: Spool | None) -> TableReader | ParquetReader:
@@ -201,27 +210,19 @@ def order_by_unit(keys: pa.ChunkedArray, *, limit: int | None) -> tuple[NDArray[
     units = codes[order]
     if limit is None or not len(units):
         return order, units
-    kept = _kept(units, _hashes(encoded.dictionary), limit)
+    kept = kept_rows(units, _hashes(encoded.dictionary), limit)
     return order[kept], units[kept]
 
 
-def _kept(units: NDArray[np.int64], hashes: NDArray[np.uint64], limit: int) -> NDArray[np.bool_]:
+def kept_rows(units: NDArray[np.int64], hashes: NDArray[np.uint64], limit: int) -> NDArray[np.bool_]:
     """The ``limit`` rows of each unit whose hash of (unit, place within the unit) is smallest."""
     starts = np.searchsorted(units, np.arange(units[-1] + 1))
     place = np.arange(len(units)) - starts[units]
-    score = _mixed(hashes[units] ^ _mixed(place.astype(np.uint64)))
+    score = mixed(hashes[units] ^ mixed(place.astype(np.uint64)))
     ranked = np.lexsort((score, units))
     kept = np.zeros(len(units), dtype=bool)
     kept[ranked[place < limit]] = True
     return kept
-
-
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014, figure 16)."""
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _rows_in_order(bucket: Reader, order: NDArray[np.int64]) -> pa.Table:

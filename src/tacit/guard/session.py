@@ -14,8 +14,9 @@ from tacit.guard.accounting import skellam_variance
 from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep
 from tacit.guard.sampler import FULL
 from tacit.guard.sources import OfUnit
-from tacit.questions import Frame, Question, RecordSource, Select, SessionCache, Update, is_known, restore
+from tacit.questions import Frame, Question, RecordSource, Select, SelectKeys, SessionCache, Update, is_known, restore
 from tacit.questions.base import Bounds, Sums
+from tacit.questions.select import Found
 from tacit.randomness import SecureRandom, rounded_gaussian, rounded_laplace, skellam
 
 
@@ -97,7 +98,7 @@ class Session:
         """Where samples and noise come from."""
         return self._source
 
-    def select(self, step: int, question: Select) -> dict[str, tuple[str, ...]]:
+    def select(self, step: int, question: Select | SelectKeys) -> dict[str, tuple[str, ...]]:
         """The common values of each column, most common first (by noisy count).
 
         Raises:
@@ -118,13 +119,13 @@ class Session:
     @property
     def _selections(self) -> int:
         """How many answers share the plan's δ of selection."""
-        return sum(step.repeats for step in self._plan.steps if step.kind == Select.kind)
+        return sum(step.repeats for step in self._plan.steps if step.kind in (Select.kind, SelectKeys.kind))
 
-    def _above(self, counts: dict[str, int], sigma: float, threshold: float) -> tuple[str, ...]:
-        names = sorted(counts)
-        noisy = np.array([counts[name] for name in names], np.int64) + self._noise(sigma, len(names))
-        order = np.argsort(-noisy, kind="stable")
-        return tuple(names[i] for i in order if noisy[i] > threshold)
+    def _above(self, found: Found, scale: float, threshold: float) -> tuple[str, ...]:
+        names, steps = (sorted(found), np.array([found[name] for name in sorted(found)], np.int64)) if isinstance(found, dict) else found
+        noisy = steps + self._noise(scale, len(names))
+        above = np.flatnonzero(noisy > threshold)
+        return tuple(str(names[int(i)]) for i in above[np.argsort(-noisy[above], kind="stable")])
 
     def supply(self, frame: Frame, updates: Sequence[Update]) -> None:
         """Give the session a public model again, from which it recomputes what it had forgotten."""
@@ -140,7 +141,7 @@ class Session:
         self._closed = True
         self._cache.clear()
 
-    def _planned(self, step: int, question: Question | Select) -> PlanStep:
+    def _planned(self, step: int, question: Question | Select | SelectKeys) -> PlanStep:
         self._require_open()
         planned = self._turn(step)
         if not is_known(question):

@@ -6,10 +6,10 @@ from collections.abc import Generator
 from typing import Any, TypeAlias, TypeVar
 
 from tacit.guard import Conversation
-from tacit.questions import CellSums, Question, Select, Update
+from tacit.questions import CellSums, Question, Select, SelectKeys, Update
 
 Fitted = TypeVar("Fitted")
-Steps: TypeAlias = Generator[tuple[int, Question | Select], Any, Fitted]
+Steps: TypeAlias = Generator[tuple[int, Question | Select | SelectKeys], Any, Fitted]
 """A learner's conversation: yields (step of the plan, question), receives the noisy answer, returns what it learned."""
 
 
@@ -25,7 +25,7 @@ def converse(steps: Steps[Fitted], conversation: Conversation) -> Fitted:
             step, question = steps.send(answer)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
-        if isinstance(question, Select):
+        if isinstance(question, Select | SelectKeys):
             answer = conversation.select(step, question)
         elif isinstance(question, CellSums):
             answer = conversation.ask(step, question, model=(question.frame, tuple(sent)))

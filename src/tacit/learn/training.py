@@ -233,9 +233,9 @@ def structure_generator(spec: LearnSpec, plan: Plan) -> np.random.Generator:
     return PublicSeed.of(study=spec.purpose, roster=(), run=plan.run).generator("structure")
 
 
-def evidence_of(aggregator: Aggregator) -> tuple[dict[str, Any], ...]:
+def evidence_of(aggregator: Aggregator, noise: str | None = None) -> tuple[dict[str, Any], ...]:
     """What the model keeps of the rehearsal that came before the plan was charged."""
-    return (rehearse_answers(aggregator.mechanism, aggregator.relation).to_dict(),)
+    return (rehearse_answers(noise or aggregator.mechanism, aggregator.relation).to_dict(),)
 
 
 def provenance_of(plan: Plan, conversation: Conversation, aggregator: Aggregator) -> Provenance:

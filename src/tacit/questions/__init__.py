@@ -8,21 +8,26 @@ from typing import Any
 from tacit.errors import UsageError
 from tacit.questions.base import GRID, Batch, Bounds, Question, RecordSource, SessionCache
 from tacit.questions.cells import CellSums, Frame, Update, restore
+from tacit.questions.contributions import Contributions
 from tacit.questions.counts import CountByKey, Histogram, Profile, UnitCount
+from tacit.questions.distinct import DistinctTally
 from tacit.questions.encoding import Target
+from tacit.questions.grid import Condition, Grid, KeyAxis, TimeAxis, ValueAxis
+from tacit.questions.keyselect import SelectKeys
 from tacit.questions.linear import LinearGradient, Moments
 from tacit.questions.marginals import Marginals
 from tacit.questions.occupancy import CellCounts, MarginCounts
 from tacit.questions.select import Select
 from tacit.questions.spread import SpreadCounts
 from tacit.questions.structure import Binning, Partition
+from tacit.questions.tally import Bounding, Tally
 from tacit.questions.timecounts import TimeCounts, UnitLengths
 
 _CLASSES = (
     UnitCount, Profile, Histogram, CountByKey, CellSums, CellCounts, MarginCounts, LinearGradient, Moments, Select, TimeCounts, UnitLengths,
-    Marginals, SpreadCounts,
+    Marginals, SpreadCounts, Tally, DistinctTally, Contributions, SelectKeys,
 )
-_KINDS: dict[str, Callable[[dict[str, Any]], Question | Select]] = {kind.kind: kind.from_dict for kind in _CLASSES}
+_KINDS: dict[str, Callable[[dict[str, Any]], Question | Select | SelectKeys]] = {kind.kind: kind.from_dict for kind in _CLASSES}
 
 KINDS = tuple(sorted(_KINDS))
 """Every kind of question there is, as ``name@version``."""
@@ -33,7 +38,7 @@ def is_known(question: object) -> bool:
     return type(question) in _CLASSES
 
 
-def parse(data: dict[str, Any]) -> Question | Select:
+def parse(data: dict[str, Any]) -> Question | Select | SelectKeys:
     """The question that a canonical plain form describes.
 
     Raises:
@@ -49,7 +54,8 @@ def parse(data: dict[str, Any]) -> Question | Select:
 
 
 __all__ = [
-    "GRID", "KINDS", "Batch", "Binning", "Bounds", "CellCounts", "CellSums", "CountByKey", "Frame", "Histogram", "LinearGradient", "MarginCounts",
-    "Marginals", "Moments", "Partition", "Profile", "Question", "RecordSource", "Select", "SessionCache", "SpreadCounts", "Target", "TimeCounts",
-    "UnitCount", "UnitLengths", "Update", "is_known", "parse", "restore",
+    "GRID", "KINDS", "Batch", "Binning", "Bounding", "Bounds", "CellCounts", "CellSums", "Condition", "Contributions", "CountByKey", "DistinctTally",
+    "Frame", "Grid", "Histogram", "KeyAxis", "LinearGradient", "MarginCounts", "Marginals", "Moments", "Partition", "Profile", "Question",
+    "RecordSource", "Select", "SelectKeys", "SessionCache", "SpreadCounts", "Tally", "Target", "TimeAxis", "TimeCounts", "UnitCount", "UnitLengths",
+    "Update", "ValueAxis", "is_known", "parse", "restore",
 ]

@@ -18,13 +18,25 @@ def seconds(values: pa.Array) -> NDArray[np.float64]:
     >>> seconds(pa.array(["1970-01-02", "1970-01-01T01:00:00.5+01:00", "1500000000000", "soon"])).tolist()
     [86400.0, 0.5, 1500000000.0, nan]
     """
+    if pa.types.is_dictionary(values.type):
+        whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        each = np.append(seconds(whole.dictionary), math.nan)
+        return np.asarray(each.take(filled(whole, len(each) - 1)))
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         return _scaled(_from_text(values))
     return _scaled(values.cast(pa.float64(), safe=False).fill_null(math.nan).to_numpy(zero_copy_only=False))
 
 
+def filled(values: pa.DictionaryArray, missing: int) -> NDArray[np.int32]:
+    """The codes of a dictionary's values, ``missing`` where there is none."""
+    indices = values.indices if values.indices.null_count == 0 else values.indices.fill_null(missing)
+    return np.asarray(indices.to_numpy(zero_copy_only=False))
+
+
 def _scaled(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     # 1e11 seconds are 3,000 years after 1970: larger magnitudes are finer units.
+    if len(numbers) and numbers.min() > -1e11 and numbers.max() < 1e11:
+        return numbers
     size = np.abs(numbers)
     divisor = np.select([size >= 1e17, size >= 1e14, size >= 1e11], [1e9, 1e6, 1e3], 1.0)
     return np.where(np.isfinite(numbers), numbers / divisor, math.nan)

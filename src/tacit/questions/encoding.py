@@ -25,6 +25,8 @@ def numbers(values: pa.Array) -> NDArray[np.float64]:
     >>> numbers(pa.array(["1", " 2.5", "x", None])).tolist()
     [1.0, 2.5, nan, nan]
     """
+    if pa.types.is_dictionary(values.type):
+        return numbers(values.dictionary_decode())
     if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
         plain = values if values.null_count == 0 else values.cast(pa.float64()).fill_null(math.nan)
         return np.asarray(plain.to_numpy(zero_copy_only=False))
@@ -42,6 +44,8 @@ def texts(values: pa.Array) -> pa.Array:
     >>> texts(pa.array([1.0, 2.5, None])).to_pylist()
     ['1', '2.5', None]
     """
+    if pa.types.is_dictionary(values.type):
+        return texts(values.dictionary_decode())
     if pa.types.is_floating(values.type):
         whole = pc.equal(values, pc.floor(values))
         small = pc.and_(whole, pc.less(pc.abs(values), 2.0**53))

@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,9 @@ from tacit.guarantee import Relation
 from tacit.questions.base import GRID, Batch, Bounds, RecordSource, SessionCache
 from tacit.questions.counts import column
 from tacit.questions.encoding import texts
+
+Found: TypeAlias = "dict[str, int] | tuple[pa.Array, NDArray[np.int64]]"
+"""Keys and their exact counts in grid steps."""
 
 
 @dataclass(frozen=True)

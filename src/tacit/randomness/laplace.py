@@ -25,7 +25,7 @@ from tacit.randomness.tables import COLUMNS, AliasTable, ascending_table, symmet
 MIN_SCALE = 0.5
 MAX_SCALE = 2.0**45
 LAPLACE_DISTANCE = 2.0**-112
-"""Largest total-variation distance of one sample: six tables of at most 2^-116 each, and a tail below 2^-118. See docs/decisions/0002-noise.md."""
+"""Largest total-variation distance of one sample: six tables of at most 2^-116 each, a tail below 2^-118 (docs/decisions/0011-log-statistics.md)."""
 
 _REACH = 50  # widths of the last digit's table over the scale: exp(-4096 / 50) < 2^-118 lies beyond it
 _CONTEXT = decimal.Context(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.InvalidOperation, decimal.DivisionByZero])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.logs_stats import stats
 from tacit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -253,3 +254,6 @@ def _tell(tally: Tally, policy: SourcePolicy, epoch: str) -> None:
         click.echo(f"left out, since the policy does not name them: {fields}", err=True)
     if policy.epsilon_per_unit_day():
         click.echo(f"local differential privacy: at most ε={policy.epsilon_per_unit_day():g} per unit and day", err=True)
+
+
+logs.add_command(stats)

@@ -186,7 +186,8 @@ def test_a_changed_share_is_found(data: st.DataObject) -> None:
     value = bytearray(one.value)
     value[data.draw(st.integers(0, len(value) - 1))] ^= data.draw(st.integers(1, 255))
     forged = replace(one, value=bytes(value))
-    for given_ in ([forged, two], [three, forged], [forged, two, three]):
+    last = replace(three, value=bytes([*three.value[:-1], three.value[-1] ^ 1]))  # one more than needed has to fit too
+    for given_ in ([forged, two], [three, forged], [forged, two, three], [one, two, last]):
         with pytest.raises(VerificationError, match="changed"):
             combine_shares(given_)
 
@@ -204,6 +205,8 @@ def test_a_share_with_another_number_set_or_threshold_is_found() -> None:
             combine_shares(mixed)
     with pytest.raises(VerificationError, match="changed"):
         combine_shares([replace(share, set_id=bytes(8)) for share in (one, two)])
+    with pytest.raises(VerificationError, match="changed"):
+        combine_shares([replace(share, threshold=3) for share in (one, two, three)])
     lower = [replace(share, threshold=2) for share in split_secret(b"secret", threshold=3)]
     with pytest.raises(VerificationError, match="changed"):
         combine_shares(lower[:2])

@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,9 +116,12 @@ def test_impossible_secrets_are_refused(secret: bytes) -> None:
         split_secret(secret)
 
 
-def test_the_longest_secret_is_shared() -> None:
+def test_the_longest_secret_is_shared_and_fits_a_file(tmp_path: Path) -> None:
     secret = bytes(shamir.LONGEST)
-    assert combine_shares(split_secret(secret, shares=4, threshold=4)) == secret
+    shares = split_secret(secret, shares=4, threshold=4)
+    for share in shares:
+        share.save(tmp_path / str(share.index))
+    assert combine_shares(Share.load(path) for path in tmp_path.iterdir()) == secret
 
 
 # ------------------------------------------------------------------------------------------------------------------- fewer have nothing

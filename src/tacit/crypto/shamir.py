@@ -16,7 +16,7 @@ from tacit.crypto.digests import framed
 from tacit.crypto.shares import SET_BYTES, Share
 from tacit.errors import UsageError, VerificationError
 
-LONGEST = 1 << 16
+LONGEST = 1 << 14
 _KEY = _TAG = 16
 _MOST = 255
 
@@ -40,7 +40,7 @@ def split_secret(secret: bytes, *, shares: int = 3, threshold: int = 2) -> list[
     ==============================  ============================================================
 
     Args:
-        secret: 1 to 65,536 bytes.
+        secret: 1 to 16,384 bytes.
         shares: how many are made, up to 255.
         threshold: how many are needed, at least 2.
 

@@ -189,6 +189,8 @@ class Keyring:
     def rotate(self, *, overlap: timedelta, now: datetime | None = None) -> str:
         """Begin a new epoch, and return its name.
 
+        Records of the overlap carry both pseudonyms, and so link them for whoever keeps those records. A rotation that shall cut has no overlap.
+
         Raises:
             UsageError: the clock stands before the last rotation, the overlap is negative, or somebody else is changing the file.
         """

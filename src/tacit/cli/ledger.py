@@ -112,4 +112,7 @@ def _what(entry: Entry) -> str:
         return f"{printable(entry.body['plan']['purpose'])} (plan {entry.body['plan_digest'][:16]})"
     if entry.kind == "attack":
         return f"{printable(entry.body['verdict'])} (model {entry.body['model'][:16]})"
+    if entry.kind in ("reveal", "reveal.refused"):
+        by = ", ".join(str(index) for index in entry.body["shares"]) or "none"
+        return printable(f"{len(entry.body['pseudonyms'])} pseudonyms, shares {by}: {entry.body.get('refusal') or entry.body['reason']}")
     return f"plan {entry.body['plan_digest'][:16]}" if entry.kind == "approval" else ""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.logs_keys import keys, opened
+from tacit.cli.logs_reveal import reveal
 from tacit.cli.logs_stats import stats
 from tacit.errors import UsageError
 
@@ -48,12 +49,11 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
     """
     from tacit.logs.anonymise import Anonymiser
     from tacit.logs.formats import by_name
-    from tacit.logs.keys import Keyring
     from tacit.logs.policies import SourcePolicy
 
     rules = SourcePolicy.load(policy)
     by_name(rules.format)
-    ring = Keyring.open(keys)
+    ring = opened(keys)
     key = ring.epoch(options["epoch"]) if options["epoch"] else ring.active()
     anonymiser = Anonymiser(rules, key, prior=None if options["epoch"] else ring.prior())
     if options["directory"]:
@@ -72,10 +72,11 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
 @click.option("--source", default="my-source", show_default=True, help="A public name of the source.")
 def plan(sample: str, source: str) -> None:
     """Look at the records in SAMPLE and propose a policy, with a reason for every field. Read it before you use it."""
-    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.formats import batches, by_name
+    from tacit.logs.formats import opened as reading
     from tacit.logs.policies import propose
 
-    with opened(sample) as file:
+    with reading(sample) as file:
         lines = next(batches(file, lines=_SAMPLE), [])
     parsed = by_name("json").parse(lines)
     if not parsed.events:
@@ -97,61 +98,6 @@ def statement(policy: str) -> None:
     click.echo(f"{'everything else':{wide}}  {rules.unknown:10}  {'left out' if rules.unknown == 'drop' else 'the whole record is held back'}")
 
 
-@logs.group()
-def keys() -> None:
-    """Make, rotate, show and destroy the keys of pseudonyms."""
-
-
-@keys.command("init")
-@KEYS
-@click.option("--tenant", required=True, help="Whose logs these are; tenants' pseudonyms never match.")
-def init_keys(keys: Path, tenant: str) -> None:
-    """Make a keyring with one epoch."""
-    from tacit.logs.keys import Keyring
-
-    ring = Keyring.create(keys, tenant=tenant)
-    click.echo(f"{keys}: tenant {tenant}, epoch {ring.active().id}. Whoever holds this file can test guesses; keep it as you keep the logs.")
-
-
-@keys.command()
-@KEYS
-@click.option("--overlap", default=7.0, show_default=True, type=float, help="Days during which records carry their earlier pseudonyms too.")
-def rotate(keys: Path, overlap: float) -> None:
-    """Begin a new epoch."""
-    from tacit.logs.keys import Keyring
-
-    if not 0 <= overlap <= 3_650:
-        raise UsageError(f"Expected --overlap from 0 to 3,650 days; got {overlap:g}.")
-    ring = Keyring.open(keys)
-    epoch = ring.rotate(overlap=timedelta(days=overlap))
-    click.echo(f"epoch {epoch} begins; records carry the pseudonyms of {ring.epochs[-2].id} too for {overlap:g} days")
-
-
-@keys.command()
-@KEYS
-def show(keys: Path) -> None:
-    """List the epochs."""
-    from tacit.logs.keys import Keyring
-
-    ring = Keyring.open(keys)
-    click.echo(f"tenant {ring.tenant}")
-    for epoch in ring.epochs:
-        state = "destroyed" if epoch.destroyed else "in use" if epoch is ring.epochs[-1] else "kept"
-        click.echo(f"{epoch.id}  since {epoch.begun:%Y-%m-%d %H:%M} UTC  {state}")
-
-
-@keys.command()
-@KEYS
-@click.argument("epoch")
-@click.confirmation_option(prompt="Its pseudonyms can never be recomputed or revealed again. Destroy the key?", help="Do not ask.")
-def destroy(keys: Path, epoch: str) -> None:
-    """Take the key of an earlier EPOCH out of the keyring for good."""
-    from tacit.logs.keys import Keyring
-
-    Keyring.open(keys).destroy(epoch)
-    click.echo(f"the key of epoch {epoch} is gone from {keys}; delete its backups too")
-
-
 def _dead_letters(options: dict[str, Any]) -> Path:
     if options["dead_letters"]:
         return Path(options["dead_letters"])
@@ -159,11 +105,12 @@ def _dead_letters(options: dict[str, Any]) -> Path:
 
 
 def _run(file: str, output: str, anonymiser: Anonymiser, dead: Path) -> Tally:
-    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.formats import batches, by_name
+    from tacit.logs.formats import opened as reading
     from tacit.logs.stages import LINES, DeadLetters, run
 
     with ExitStack() as stack:
-        source = stack.enter_context(opened(file))
+        source = stack.enter_context(reading(file))
         sink = stack.enter_context(_sink(output, anonymiser.policy))
         letters = stack.enter_context(DeadLetters(dead))
         pieces = batches(source, lines=LINES, waiting=output == "-" and file == "-")
@@ -190,10 +137,11 @@ def _sink(output: str, policy: SourcePolicy) -> Iterator[Sink]:
 
 
 def _learn(file: str, anonymiser: Anonymiser) -> None:
-    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.formats import batches, by_name
+    from tacit.logs.formats import opened as reading
     from tacit.logs.stages import LINES, learn
 
-    with opened(file) as source:
+    with reading(file) as source:
         learn(batches(source, lines=LINES), by_name(anonymiser.policy.format), anonymiser)
 
 
@@ -219,10 +167,11 @@ def _know(anonymiser: Anonymiser, path: Path) -> None:
 
 def _dry_run(file: str, anonymiser: Anonymiser) -> None:
     """Records before and after, and which names of the dictionary are still readable."""
-    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.formats import batches, by_name
+    from tacit.logs.formats import opened as reading
     from tacit.logs.leaks import residuals
 
-    with opened(file) as source:
+    with reading(file) as source:
         lines = next(batches(source, lines=_SAMPLE), [])
     parsed = by_name(anonymiser.policy.format).parse(lines)
     anonymiser.learn(parsed.events)
@@ -256,4 +205,5 @@ def _tell(tally: Tally, policy: SourcePolicy, epoch: str) -> None:
         click.echo(f"local differential privacy: at most ε={policy.epsilon_per_unit_day():g} per unit and day", err=True)
 
 
-logs.add_command(stats)
+for command in (keys, reveal, stats):
+    logs.add_command(command)

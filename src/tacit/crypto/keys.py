@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
-import secrets
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,9 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from tacit.crypto.digests import framed
-from tacit.errors import SignatureInvalid, StorageError, UsageError
-
-_MAX_KEY_FILE = 1 << 16
+from tacit.crypto.key_files import create_key_file, read_key_file
+from tacit.errors import SignatureInvalid, UsageError
 
 
 class SigningKey:
@@ -48,7 +45,7 @@ class SigningKey:
             StorageError: the file cannot be read.
             UsageError: others may read the file, or it holds no unencrypted Ed25519 private key.
         """
-        data = _read(Path(path), private=True)
+        data = read_key_file(Path(path), private=True)
         try:
             private = serialization.load_pem_private_key(data, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -65,7 +62,7 @@ class SigningKey:
             StorageError: it cannot be written.
         """
         pem = self._private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        _create(Path(path), pem, mode=0o600)
+        create_key_file(Path(path), pem, mode=0o600)
 
     def sign(self, payload: bytes, *, context: str) -> bytes:
         """Sign ``payload`` for the purpose ``context``; the signature is good for no other purpose. 64 bytes."""
@@ -115,7 +112,7 @@ class VerifyKey:
             StorageError: the file cannot be read.
             UsageError: it holds neither.
         """
-        data = _read(Path(path), private=False)
+        data = read_key_file(Path(path), private=False)
         if not data.lstrip().startswith(b"-----BEGIN"):
             return cls.from_hex(data.decode("ascii", "replace"))
         try:
@@ -133,7 +130,7 @@ class VerifyKey:
             UsageError: the file exists.
             StorageError: it cannot be written.
         """
-        _create(Path(path), self.pem.encode("ascii"), mode=0o644)
+        create_key_file(Path(path), self.pem.encode("ascii"), mode=0o644)
 
     def verify(self, payload: bytes, signature: bytes, *, context: str) -> None:
         """Return if ``signature`` was made over ``payload`` for ``context`` with this key, else raise.
@@ -177,50 +174,3 @@ class VerifyKey:
 
     def __repr__(self) -> str:
         return f"VerifyKey({self.fingerprint})"
-
-
-def _read(path: Path, *, private: bool) -> bytes:
-    try:
-        with path.open("rb") as file:
-            if private and os.name == "posix":
-                _refuse_shared(path, os.fstat(file.fileno()).st_mode)
-            return file.read(_MAX_KEY_FILE)
-    except OSError as error:
-        raise StorageError(f"Cannot read the key file {path}: {error.strerror}. Expected a readable file; check the path") from error
-
-
-def _refuse_shared(path: Path, mode: int) -> None:
-    if mode & 0o077:
-        raise UsageError(f"Others may use the key file {path} (mode {mode & 0o777:04o}). Expected 0600; run: chmod 600 {path}")
-
-
-def _create(path: Path, data: bytes, *, mode: int) -> None:
-    """Write a new file in one step: a complete temporary file beside it is linked to its name, which fails where the name is taken."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            _write(temporary, data, mode)
-            os.link(temporary, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
-        _sync_directory(path.parent)
-    except FileExistsError:
-        raise UsageError(f"The file {path} exists; keys are never overwritten. Expected a new name; move the old file away first") from None
-    except OSError as error:
-        raise StorageError(f"Cannot write {path}: {error.strerror}. Expected a writable directory; nothing was written") from error
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -172,8 +172,9 @@ def test_what_belongs_together_stays_together(made: dict[str, NDArray[Any]]) -> 
             wanted = (("kind", kind), ("port", port), ("label", label))
             assert share(made, *wanted) == pytest.approx(share(real, *wanted), abs=0.02)
     for label in ("bad", "good"):
-        ours, theirs = (np.nanmedian(columns["size"][np.asarray(columns["label"]) == label]) for columns in (made, real))
-        assert ours == pytest.approx(theirs, rel=0.15)
+        ours, theirs = (columns["size"][np.asarray(columns["label"]) == label] for columns in (made, real))
+        # By rank: where a bin is wide, its noisy count moves the median itself by a fifth and its rank hardly.
+        assert np.mean(theirs[~np.isnan(theirs)] < np.nanmedian(ours)) == pytest.approx(0.5, abs=0.08)
 
 
 def test_values_are_of_their_types(made: dict[str, NDArray[Any]]) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-EXTRAS = (("statsmodels", "forecast"), ("onnx", "onnx"), ("psycopg", "postgres"), ("mbi", "synthetic"), ("torch", "torch"))
+EXTRAS = (("statsmodels", "forecast"), ("orjson", "logs"), ("onnx", "onnx"), ("psycopg", "postgres"), ("mbi", "synthetic"), ("torch", "torch"))
 """The module that shows that an optional part is installed, and the name of the part."""
 
 

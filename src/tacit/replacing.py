@@ -27,7 +27,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise StorageError(f"Cannot write {target}: {os.strerror(error.errno or 0)}. Nothing was written; check the disk and the folder.") from error
     finally:
@@ -35,7 +35,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             partial.unlink()
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make durable which files a folder holds."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from pathlib import Path
 from typing import NoReturn
@@ -13,7 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from tacit.crypto.digests import framed
-from tacit.crypto.key_files import create_key_file, read_key_file
+from tacit.crypto.key_files import create_key_file, load_private, read_key_file, save_private
+from tacit.crypto.public_keys import PublicKey
 from tacit.errors import SignatureInvalid, UsageError
 
 
@@ -45,14 +44,7 @@ class SigningKey:
             StorageError: the file cannot be read.
             UsageError: others may read the file, or it holds no unencrypted Ed25519 private key.
         """
-        data = read_key_file(Path(path), private=True)
-        try:
-            private = serialization.load_pem_private_key(data, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            private = None
-        if not isinstance(private, Ed25519PrivateKey):
-            raise UsageError(f"No signing key in {path}. Expected an unencrypted Ed25519 private key as PEM; write one with SigningKey.save")
-        return cls(private)
+        return cls(load_private(Path(path), Ed25519PrivateKey, name="signing", algorithm="Ed25519"))  # type: ignore[type-abstract]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the key as PEM (PKCS #8), mode 0600, all or nothing; an existing file is never replaced.
@@ -61,8 +53,7 @@ class SigningKey:
             UsageError: the file exists.
             StorageError: it cannot be written.
         """
-        pem = self._private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        create_key_file(Path(path), pem, mode=0o600)
+        save_private(Path(path), self._private)
 
     def sign(self, payload: bytes, *, context: str) -> bytes:
         """Sign ``payload`` for the purpose ``context``; the signature is good for no other purpose. 64 bytes."""
@@ -75,34 +66,17 @@ class SigningKey:
         return f"SigningKey({self.public.fingerprint})"
 
 
-class VerifyKey:
+class VerifyKey(PublicKey):
     """A public Ed25519 key. ``verify`` raises or returns nothing; there is no answer to forget to look at."""
 
+    _algorithm, _purpose = "Ed25519", "key"
+
     def __init__(self, public: Ed25519PublicKey) -> None:
-        self._public = public
+        self._public, self.raw = public, public.public_bytes_raw()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> VerifyKey:
-        """Read the 32 raw bytes of a key.
-
-        Raises:
-            UsageError: there are not 32 of them.
-        """
-        if len(data) != 32:
-            raise UsageError(f"Expected 32 bytes of an Ed25519 public key, got {len(data)}; pass the raw key")
+    def _of(cls, data: bytes) -> VerifyKey:
         return cls(Ed25519PublicKey.from_public_bytes(data))
-
-    @classmethod
-    def from_hex(cls, text: str) -> VerifyKey:
-        """Read 64 hexadecimal characters.
-
-        Raises:
-            UsageError: the text is something else.
-        """
-        try:
-            return cls.from_bytes(bytes.fromhex(text.strip()))
-        except ValueError:
-            raise UsageError("Expected 64 hexadecimal characters of an Ed25519 public key; see VerifyKey.hex") from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> VerifyKey:
@@ -145,32 +119,7 @@ class VerifyKey:
             raise SignatureInvalid(message) from None
 
     @property
-    def raw(self) -> bytes:
-        """The 32 bytes of the key."""
-        return self._public.public_bytes_raw()
-
-    @property
-    def hex(self) -> str:
-        """The key as 64 hexadecimal characters."""
-        return self.raw.hex()
-
-    @property
     def pem(self) -> str:
         """The key as PEM text (SubjectPublicKeyInfo)."""
         encoded = self._public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         return encoded.decode("ascii")
-
-    @property
-    def fingerprint(self) -> str:
-        """A short form for people to compare: 80 bits of the key's SHA-256 in base32, such as ``K7QF-ZZ2A-PLMB-3WYD``."""
-        text = base64.b32encode(hashlib.sha256(framed(b"fingerprint", "key") + self.raw).digest()[:10]).decode("ascii")
-        return "-".join(text[i : i + 4] for i in range(0, 16, 4))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, VerifyKey) and self.raw == other.raw
-
-    def __hash__(self) -> int:
-        return hash(self.raw)
-
-    def __repr__(self) -> str:
-        return f"VerifyKey({self.fingerprint})"

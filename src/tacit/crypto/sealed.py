@@ -7,8 +7,6 @@ batch is forgotten with it, so that no nonce is ever used twice.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,20 +14,17 @@ from itertools import repeat
 from pathlib import Path
 from typing import NoReturn
 
-from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from tacit.crypto.digests import framed
 from tacit.crypto.hkdf import derive
-from tacit.crypto.key_files import create_key_file, read_key_file
+from tacit.crypto.key_files import create_key_file, load_private, read_key_file, save_private
+from tacit.crypto.public_keys import KEY_BYTES, PublicKey
 from tacit.crypto.shamir import combine_shares, split_secret
 from tacit.crypto.shares import Share
 from tacit.errors import UsageError, VerificationError
 
-EPHEMERAL = 32
-OVERHEAD = 16
 _MOST = 1 << 32
 
 
@@ -46,7 +41,7 @@ class SealedBatch:
     boxes: list[bytes]
 
 
-class SealedTo:
+class SealedTo(PublicKey):
     """A public X25519 key: whoever has it can seal, and cannot open what is sealed.
 
     Guarantees:
@@ -54,31 +49,14 @@ class SealedTo:
         moved to another number, batch, context or ``bound``, or meant for another key does not open. It does not say who sealed it.
     """
 
+    _algorithm, _purpose = "X25519", "sealing key"
+
     def __init__(self, public: X25519PublicKey) -> None:
         self._public, self.raw = public, public.public_bytes_raw()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> SealedTo:
-        """Read the 32 raw bytes of a key.
-
-        Raises:
-            UsageError: there are not 32 of them.
-        """
-        if len(data) != EPHEMERAL:
-            raise UsageError(f"Expected {EPHEMERAL} bytes of an X25519 public key, got {len(data)}; pass the raw key")
+    def _of(cls, data: bytes) -> SealedTo:
         return cls(X25519PublicKey.from_public_bytes(data))
-
-    @classmethod
-    def from_hex(cls, text: str) -> SealedTo:
-        """Read 64 hexadecimal characters.
-
-        Raises:
-            UsageError: the text is something else.
-        """
-        try:
-            return cls.from_bytes(bytes.fromhex(text.strip()))
-        except ValueError:
-            raise UsageError("Expected 64 hexadecimal characters of an X25519 public key; see SealedTo.hex") from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SealedTo:
@@ -127,25 +105,6 @@ class SealedTo:
         except ValueError:
             raise UsageError("Expected as many entries in bound= as messages; pass one for each") from None
 
-    @property
-    def hex(self) -> str:
-        """The key as 64 hexadecimal characters."""
-        return self.raw.hex()
-
-    @property
-    def fingerprint(self) -> str:
-        """A short form for people to compare: 80 bits of the key's SHA-256 in base32."""
-        text = base64.b32encode(hashlib.sha256(framed(b"fingerprint", "sealing key") + self.raw).digest()[:10]).decode("ascii")
-        return "-".join(text[i : i + 4] for i in range(0, 16, 4))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SealedTo) and self.raw == other.raw
-
-    def __hash__(self) -> int:
-        return hash(self.raw)
-
-    def __repr__(self) -> str:
-        return f"SealedTo({self.fingerprint})"
 
 
 class SealingKey:
@@ -178,7 +137,7 @@ class SealingKey:
             VerificationError: they do not belong together, were changed, or are shares of something else.
         """
         secret = combine_shares(shares)
-        if len(secret) != EPHEMERAL:
+        if len(secret) != KEY_BYTES:
             raise VerificationError("These are shares of something else. Expected those of a sealing key; compare the name of the set")
         return cls(X25519PrivateKey.from_private_bytes(secret))
 
@@ -194,14 +153,7 @@ class SealingKey:
             StorageError: the file cannot be read.
             UsageError: others may read the file, or it holds no unencrypted X25519 private key.
         """
-        data = read_key_file(Path(path), private=True)
-        try:
-            private = serialization.load_pem_private_key(data, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            private = None
-        if not isinstance(private, X25519PrivateKey):
-            raise UsageError(f"No sealing key in {path}. Expected an unencrypted X25519 private key as PEM; write one with SealingKey.save")
-        return cls(private)
+        return cls(load_private(Path(path), X25519PrivateKey, name="sealing", algorithm="X25519"))  # type: ignore[type-abstract]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the key as PEM (PKCS #8), mode 0600, all or nothing; an existing file is never replaced.
@@ -210,8 +162,7 @@ class SealingKey:
             UsageError: the file exists.
             StorageError: it cannot be written.
         """
-        pem = self._private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        create_key_file(Path(path), pem, mode=0o600)
+        save_private(Path(path), self._private)
 
     def open(self, box: bytes, *, context: str, bound: bytes = b"") -> bytes:
         """Open what `SealedTo.seal` made.
@@ -219,7 +170,7 @@ class SealingKey:
         Raises:
             VerificationError: it was changed, or sealed to another key, for another context or bound to something else.
         """
-        return self.opener(box[:EPHEMERAL], context=context).open(0, box[EPHEMERAL:], bound=bound)
+        return self.opener(box[:KEY_BYTES], context=context).open(0, box[KEY_BYTES:], bound=bound)
 
     def opener(self, ephemeral: bytes, *, context: str) -> Opener:
         """What opens the boxes of one batch.

@@ -5,15 +5,16 @@ Units and cells are integers in memory already. Groups are kept «first», becau
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import opendp.prelude as dp
 import polars as pl
+
+from benchmarks.peers.counting import measure
 
 dp.enable_features("contrib")
 
@@ -32,20 +33,9 @@ def once(frame: pl.DataFrame, cells: int) -> tuple[float, np.ndarray]:
     return time.process_time() - begun, counts
 
 
-def main(arguments: list[str]) -> int:
-    folder, cells, runs = Path(arguments[0]), int(arguments[1]), int(arguments[2])
-    with np.load(folder / "packed.npz") as packed:
-        frame = pl.DataFrame({"unit": packed["unit"], "cell": packed["cell"]})
-    truth, seconds, errors, biases = np.load(folder / "truth.npy"), [], [], []
-    for _ in range(runs):
-        spent, counts = once(frame, cells)
-        seconds.append(spent)
-        errors.append(float(np.abs(counts - truth).mean()))
-        biases.append(float((counts - truth).mean()))
-    line = {"cpu_seconds": min(seconds), "mae": float(np.mean(errors)), "bias": float(np.mean(biases)), "version": version("opendp")}
-    sys.stdout.write(json.dumps(line) + "\n")
-    return 0
+def prepare(unit: np.ndarray, cell: np.ndarray) -> Callable[[int], tuple[float, np.ndarray]]:
+    return partial(once, pl.DataFrame({"unit": unit, "cell": cell}))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(measure(sys.argv[1:], prepare, "opendp"))

@@ -5,14 +5,15 @@ Rows are pairs of integers in memory already.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pipeline_dp
+
+from benchmarks.peers.counting import measure
 
 
 def once(rows: list[tuple[int, int]], cells: int) -> tuple[float, np.ndarray]:
@@ -34,20 +35,9 @@ def once(rows: list[tuple[int, int]], cells: int) -> tuple[float, np.ndarray]:
     return time.process_time() - begun, counts
 
 
-def main(arguments: list[str]) -> int:
-    folder, cells, runs = Path(arguments[0]), int(arguments[1]), int(arguments[2])
-    with np.load(folder / "packed.npz") as packed:
-        rows = list(zip(packed["unit"].tolist(), packed["cell"].tolist(), strict=True))
-    truth, seconds, errors, biases = np.load(folder / "truth.npy"), [], [], []
-    for _ in range(runs):
-        spent, counts = once(rows, cells)
-        seconds.append(spent)
-        errors.append(float(np.abs(counts - truth).mean()))
-        biases.append(float((counts - truth).mean()))
-    line = {"cpu_seconds": min(seconds), "mae": float(np.mean(errors)), "bias": float(np.mean(biases)), "version": version("pipeline-dp")}
-    sys.stdout.write(json.dumps(line) + "\n")
-    return 0
+def prepare(unit: np.ndarray, cell: np.ndarray) -> Callable[[int], tuple[float, np.ndarray]]:
+    return partial(once, list(zip(unit.tolist(), cell.tolist(), strict=True)))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(measure(sys.argv[1:], prepare, "pipeline-dp"))

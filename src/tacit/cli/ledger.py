@@ -69,15 +69,22 @@ def export(location: str | None, file: Path) -> None:
     click.echo(f"{_open(location).export(file)} entries written to {file}")
 
 
-def _open(location: str | None) -> Ledger:
-    from tacit.guard import Ledger, Policy
+def located(location: str | None) -> tuple[str, Path | None]:
+    """Where the ledger is, and its key's file: as given, else as tacit.toml says, else tacit-ledger.db."""
+    if location is not None:
+        return location, None
+    if not Path("tacit.toml").exists():
+        return "tacit-ledger.db", None
+    from tacit.guard import Policy
 
-    key = None
-    if location is None:
-        location = "tacit-ledger.db"
-        if Path("tacit.toml").exists():
-            policy = Policy.load("tacit.toml")
-            location, key = policy.ledger, policy.key
+    policy = Policy.load("tacit.toml")
+    return policy.ledger, policy.key
+
+
+def _open(location: str | None) -> Ledger:
+    from tacit.guard import Ledger
+
+    location, key = located(location)
     return Ledger.open(location, key=key if key is not None and key.exists() else None, create=False)
 
 

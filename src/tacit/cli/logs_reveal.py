@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.ledger import located, printable
+
 if TYPE_CHECKING:
     from tacit.crypto import Share
-    from tacit.guard import Ledger
     from tacit.logs.keys import Opened
 
 _DOUBT = {
@@ -37,12 +38,14 @@ def reveal(pseudonyms: tuple[str, ...], file: Path, files: tuple[Path, ...], **o
 
     from tacit.cli.logs_keys import opened
     from tacit.crypto import Share
+    from tacit.guard import Ledger
     from tacit.logs.keys import Vault
     from tacit.logs.keys import reveal as reveal_in
 
     vault = Vault.open(file)
     ring = None if options["path"] is None else opened(options["path"])
-    ledger = _ledger(options["location"])
+    location, key = located(options["location"])
+    ledger = Ledger.open(location, key=key)
     shares = [Share.load(name) for name in files] if files else _asked()
     found = reveal_in(vault, pseudonyms, shares=shares, reason=options["reason"], ledger=ledger, keyring=ring)
     if options["form"] == "json":
@@ -51,18 +54,6 @@ def reveal(pseudonyms: tuple[str, ...], file: Path, files: tuple[Path, ...], **o
         for one in found:
             click.echo(_line(one))
     click.echo(f"noted in the ledger {ledger.name}; its head is now {ledger.head}: keep it elsewhere", err=True)
-
-
-def _ledger(location: str | None) -> Ledger:
-    from tacit.guard import Ledger, Policy
-
-    key = None
-    if location is None:
-        location = "tacit-ledger.db"
-        if Path("tacit.toml").exists():
-            policy = Policy.load("tacit.toml")
-            location, key = policy.ledger, policy.key
-    return Ledger.open(location, key=key)
 
 
 def _asked() -> list[Share]:
@@ -77,6 +68,4 @@ def _asked() -> list[Share]:
 
 
 def _line(found: Opened) -> str:
-    from tacit.cli.ledger import printable
-
     return f"{found.pseudonym}  epoch {found.epoch}  {found.namespace}  {printable(found.identity)}{_DOUBT[found.genuine]}"

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tacit.errors import UsageError
-from tacit.guard.records_formats import Field, ParquetReader, Reader, plain
+from tacit.guard.records_formats import Field, InMemory, ParquetReader, Reader, plain
 from tacit.guard.records_units import UNIT, UnitKey, kept_rows, window_places
 from tacit.questions.clock import filled, seconds
 from tacit.questions.pairs import mixed, run_numbers, run_starts
@@ -27,21 +27,8 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class CodedReader:
+class CodedReader(InMemory):
     """Rows in the order of their units, in memory; texts are dictionaries."""
-
-    table: pa.Table
-    fields: tuple[Field, ...]
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return int(self.table.num_rows)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the table."""
-        return int(self.table.nbytes)
 
     def read(self, stored: Sequence[str], *, batch_rows: int) -> Iterator[pa.Table]:
         """See `Reader.read`; texts come as dictionaries."""

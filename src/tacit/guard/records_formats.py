@@ -214,8 +214,8 @@ class Unchanged:
 
 
 @dataclass(frozen=True)
-class TableReader:
-    """A table in memory, of plain types."""
+class InMemory:
+    """A table in memory, and its fields."""
 
     table: pa.Table
     fields: tuple[Field, ...]
@@ -229,6 +229,11 @@ class TableReader:
     def size(self) -> int:
         """Bytes of the table."""
         return int(self.table.nbytes)
+
+
+@dataclass(frozen=True)
+class TableReader(InMemory):
+    """A table in memory, of plain types."""
 
     @classmethod
     def of(cls, table: pa.Table) -> TableReader:

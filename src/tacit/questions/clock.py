@@ -9,6 +9,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tacit.errors import UsageError
+
 
 def seconds(values: pa.Array) -> NDArray[np.float64]:
     """Times as float64 seconds since 1970, UTC; NaN where a value is no time.
@@ -25,6 +27,24 @@ def seconds(values: pa.Array) -> NDArray[np.float64]:
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         return _scaled(_from_text(values))
     return _scaled(values.cast(pa.float64(), safe=False).fill_null(math.nan).to_numpy(zero_copy_only=False))
+
+
+def require_calendar(*, begin: int, width: int, bins: int) -> None:
+    """Refuse a calendar that is not given in whole seconds.
+
+    Raises:
+        UsageError: one of the three is no whole number.
+    """
+    if any(isinstance(value, bool) or not isinstance(value, int) for value in (begin, width, bins)):
+        raise UsageError("Expected begin, width and bins to be whole numbers: seconds since 1970, seconds, and how many bins.")
+
+
+def calendar_places(values: pa.Array, *, begin: int, width: int, bins: int) -> NDArray[np.int64]:
+    """The bin of each time, int64 ``[rows]``; -1 for what is no time, or before or after the calendar."""
+    places = (seconds(values) - begin) / width
+    with np.errstate(invalid="ignore"):
+        inside = (places >= 0) & (places < bins)
+    return np.where(inside, np.where(inside, places, 0).astype(np.int64), -1)
 
 
 def filled(values: pa.DictionaryArray, missing: int) -> NDArray[np.int32]:

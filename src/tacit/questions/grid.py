@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tacit.errors import UsageError
 from tacit.questions.base import Batch
-from tacit.questions.clock import filled, seconds
+from tacit.questions.clock import calendar_places, filled, require_calendar
 from tacit.questions.counts import column
 from tacit.questions.encoding import numbers, texts
 
@@ -104,8 +104,7 @@ class TimeAxis:
     kind: ClassVar[str] = "time"
 
     def __post_init__(self) -> None:
-        if any(isinstance(value, bool) or not isinstance(value, int) for value in (self.begin, self.width, self.bins)):
-            raise UsageError("Expected begin, width and bins to be whole numbers: seconds since 1970, seconds, and how many bins.")
+        require_calendar(begin=self.begin, width=self.width, bins=self.bins)
         if self.width < 1 or self.bins < 1:
             raise UsageError(f"Expected width={self.width} >= 1 and bins={self.bins} >= 1.")
 
@@ -121,10 +120,7 @@ class TimeAxis:
 
     def codes(self, batch: Batch) -> Index:
         """The coordinate of each row, int64 ``[rows]``; -1 for none."""
-        bins = (seconds(column(batch, self.column)) - self.begin) / self.width
-        with np.errstate(invalid="ignore"):
-            inside = (bins >= 0) & (bins < self.bins)
-        return np.where(inside, np.where(inside, bins, 0).astype(np.int64), -1)
+        return calendar_places(column(batch, self.column), begin=self.begin, width=self.width, bins=self.bins)
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain form."""

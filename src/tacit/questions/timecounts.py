@@ -13,7 +13,7 @@ from tacit.domain import Category
 from tacit.errors import UsageError
 from tacit.guarantee import Relation
 from tacit.questions.base import GRID, Batch, Bounds, RecordSource, SessionCache, Sums
-from tacit.questions.clock import seconds
+from tacit.questions.clock import calendar_places, require_calendar
 from tacit.questions.counts import clipped_counts, clipped_together, column, count_bounds
 from tacit.questions.encoding import encode
 
@@ -53,8 +53,7 @@ class TimeCounts:
     kind: ClassVar[str] = "timecounts@1"
 
     def __post_init__(self) -> None:
-        if any(isinstance(value, bool) or not isinstance(value, int) for value in (self.begin, self.width, self.bins)):
-            raise UsageError("Expected begin, width and bins to be whole numbers: seconds since 1970, seconds, and how many bins.")
+        require_calendar(begin=self.begin, width=self.width, bins=self.bins)
         if self.width < 1 or self.bins < 1 or self.size > MOST_CELLS:
             raise UsageError(f"Expected width >= 1 and between 1 and {MOST_CELLS:,} counts; got width={self.width}, {self.size:,} counts.")
         if (self.column is None) != (not self.keys) or len(set(self.keys)) != len(self.keys):
@@ -89,16 +88,12 @@ class TimeCounts:
 
     def places(self, batch: Batch) -> Index:
         """The coordinate that each row counts under, int64 ``[rows]``; -1 for none."""
-        moments = seconds(column(batch, self.time))
-        with np.errstate(invalid="ignore"):
-            bins = np.floor((moments - self.begin) / self.width)
-            inside = (bins >= 0) & (bins < self.bins)
-        places = np.where(inside, bins, 0).astype(np.int64)
-        if self.column is not None:
-            codes = encode(column(batch, self.column), self._kind).astype(np.int64)
-            inside &= (codes >= 1) & (codes <= len(self.keys))
-            places += (codes - 1) * self.bins
-        return np.where(inside, places, -1)
+        places = calendar_places(column(batch, self.time), begin=self.begin, width=self.width, bins=self.bins)
+        if self.column is None:
+            return places
+        codes = encode(column(batch, self.column), self._kind).astype(np.int64)
+        inside = (places >= 0) & (codes >= 1) & (codes <= len(self.keys))
+        return np.where(inside, places + (codes - 1) * self.bins, -1)
 
     @cached_property
     def _kind(self) -> Category:

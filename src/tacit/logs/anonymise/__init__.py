@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tacit.logs.anonymise.engine import UNKNOWN_FIELD, Anonymiser, Event, Table, Treated
+from tacit.logs.anonymise.engine import UNKNOWN_FIELD, Anonymiser, Table, Treated
 
-__all__ = ["UNKNOWN_FIELD", "Anonymiser", "Event", "Table", "Treated"]
+__all__ = ["UNKNOWN_FIELD", "Anonymiser", "Table", "Treated"]

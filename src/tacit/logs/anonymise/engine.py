@@ -11,15 +11,15 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tacit.logs.anonymise.shapes import Column, Shapes
 from tacit.logs.anonymise.tree import tree_of
+from tacit.logs.formats import Event, json_writer
 from tacit.logs.policies import SourcePolicy
 from tacit.logs.treatments import FIRST, SECOND, Identities, Key, Rows, Scalar, Tools, Treatment, build
 
-Event = dict[str, Any]
 _MOST_REMEMBERED = 200_000
 _BETWEEN = "\u00a6"  # a sign that hardly any log holds
 _MOST_KEYS, _LONGEST_KEY = 5_000, 64
@@ -27,37 +27,32 @@ UNKNOWN_FIELD = "a field that the policy does not name"
 
 
 @dataclass(eq=False)
-class Treated:
+class Outcome:
     """What became of a batch.
 
     Args:
-        events: after treatment, or their JSON texts.
-        places: which event of the batch each one was.
+        places: which event of the batch each one was that passed.
         refused: places of events that were held back, with the reason.
         unknown: how often a field without a rule was left out, by path.
     """
 
-    events: list[Any]
     places: list[int]
-    refused: list[tuple[int, str]] = field(default_factory=list)
-    unknown: Counter[str] = field(default_factory=Counter)
+    refused: list[tuple[int, str]]
+    unknown: Counter[str]
 
 
 @dataclass(eq=False)
-class Table:
-    """What became of a batch, column by column.
+class Treated(Outcome):
+    """The same, event by event: `events` after treatment, or their JSON texts."""
 
-    Args:
-        columns: a list per path, each with ``count`` values.
-        count: events that passed.
-        refused: places of events that were held back, with the reason.
-        unknown: how often a field without a rule was left out, by path.
-    """
+    events: list[Any]
+
+
+@dataclass(eq=False)
+class Table(Outcome):
+    """The same, column by column: for each path of `columns` a value per event."""
 
     columns: dict[str, list[Any]]
-    count: int
-    refused: list[tuple[int, str]]
-    unknown: Counter[str]
 
 
 class Anonymiser:
@@ -102,12 +97,10 @@ class Anonymiser:
         """The same, as one list per path. An overlap's earlier pseudonyms are not attached."""
         with _no_collection():
             shapes = self._shapes(events, text=False)
-            columns = shapes.table()
-        if shapes.unknown_rows:
-            kept = [place for place in range(shapes.count) if place not in shapes.unknown_rows]
-            columns = {path: [values[place] for place in kept] for path, values in columns.items()}
-        refused = [(place, UNKNOWN_FIELD) for place in sorted(shapes.unknown_rows)]
-        return Table(columns, shapes.count - len(refused), refused, shapes.unknown)
+            columns, places = shapes.table(), shapes.passed()
+            if len(places) < shapes.count:
+                columns = {path: list(map(values.__getitem__, places)) for path, values in columns.items()}
+        return Table(places, _refused(shapes), shapes.unknown, columns)
 
     def learn(self, events: Iterable[Event]) -> int:
         """Enter what structured fields name into the dictionary, and treat nothing; returns how many identities it holds.
@@ -138,11 +131,8 @@ class Anonymiser:
             found = write(shapes)
             if self._prior is not None:
                 found = self._prior.added(found, shapes.columns, text)
-        if not shapes.unknown_rows:
-            return Treated(found, list(range(len(found))), [], shapes.unknown)
-        kept = [place for place in range(len(found)) if place not in shapes.unknown_rows]
-        refused = [(place, UNKNOWN_FIELD) for place in sorted(shapes.unknown_rows)]
-        return Treated([found[place] for place in kept], kept, refused, shapes.unknown)
+        places = shapes.passed()
+        return Treated(places, _refused(shapes), shapes.unknown, list(map(found.__getitem__, places)))
 
     def _shapes(self, events: Iterable[Event], *, text: bool) -> Shapes:
         """A batch, taken apart, with every column treated."""
@@ -168,14 +158,18 @@ class Anonymiser:
         return known[1]
 
     def _column(self, number: int, column: Column, rows: _Context | None, text: bool) -> None:
-        treatment, write = self._treatments[number], _json if text else None
+        treatment, write = self._treatments[number], json_writer() if text else None
         if treatment is None:
-            column.out = _kept(column.values) if text else column.values
+            column.out = _kept(column.values, write) if write else column.values
         elif treatment.alone:
             memo = self._memos[text][number] if treatment.stable else {}
             column.out = _looked_up(memo, column.values, treatment, write)
         else:
             column.out = _with_rows(treatment, column, rows, write)
+
+
+def _refused(shapes: Shapes) -> list[tuple[int, str]]:
+    return [(place, UNKNOWN_FIELD) for place in sorted(shapes.unknown_rows)]
 
 
 def _tools(policy: SourcePolicy, key: Key, identities: Identities | None) -> Tools:
@@ -226,27 +220,24 @@ def _reached(event: Any, path: Sequence[str]) -> Scalar:
 
 def _looked_up(memo: dict[Any, Any], values: list[Any], treatment: Treatment, write: Callable[[Any], str] | None) -> list[Any]:
     """Each different value once. Values of several types are told apart: 1, 1.0 and true are one key of a dictionary."""
-    types = set(map(type, values))
-    if types == {str}:
+    if set(map(type, values)) == {str}:
         missing = set(values).difference(memo)
         if missing and len(memo) > _MOST_REMEMBERED:
             memo.clear()
             missing = set(values)
-        _extend(memo, list(missing), treatment, write)
+        memo.update(_each(list(missing), list(missing), treatment, write))
         return list(map(memo.__getitem__, values))
     keys = [(type(value), value) for value in values]
-    fresh: dict[Any, Any] = {}
     distinct = [key for key in set(keys) if key[1] is not None]
-    treated = treatment.many([value for _, value in distinct]) if distinct else ()
-    fresh.update(zip(distinct, map(write, treated) if write else treated, strict=True))
-    fresh[(type(None), None)] = "null" if write else None
-    return list(map(fresh.__getitem__, keys))
+    found = dict(_each(distinct, [value for _, value in distinct], treatment, write))
+    found[(type(None), None)] = "null" if write else None
+    return list(map(found.__getitem__, keys))
 
 
-def _extend(memo: dict[Any, Any], missing: list[str], treatment: Treatment, write: Callable[[Any], str] | None) -> None:
-    if missing:
-        treated = treatment.many(missing)
-        memo.update(zip(missing, map(write, treated) if write else treated, strict=True))
+def _each(keys: list[Any], values: list[Any], treatment: Treatment, write: Callable[[Any], str] | None) -> Iterable[tuple[Any, Any]]:
+    """Each key with its value after treatment."""
+    treated = treatment.many(values) if values else ()
+    return zip(keys, map(write, treated) if write else treated, strict=True)
 
 
 def _with_rows(treatment: Treatment, column: Column, rows: _Context | None, write: Callable[[Any], str] | None) -> list[Any]:
@@ -261,33 +252,25 @@ def _with_rows(treatment: Treatment, column: Column, rows: _Context | None, writ
     return list(map(write, out)) if write else out
 
 
-def _kept(values: list[Any]) -> list[str]:
+def _kept(values: list[Any], write: Callable[[Any], str]) -> list[str]:
     types = set(map(type, values))
     if types == {int}:
         return list(map(str, values))
     if types == {str}:
         distinct = set(values)
         if 2 * len(distinct) < len(values):
-            written = {value: _json(value) for value in distinct}
+            written = {value: write(value) for value in distinct}
             return list(map(written.__getitem__, values))
-        return _quoted(values)
-    return list(map(_json, values))
+        return _quoted(values, write)
+    return list(map(write, values))
 
 
-def _quoted(texts: Sequence[str]) -> list[str]:
+def _quoted(texts: Sequence[str], write: Callable[[Any], str]) -> list[str]:
     """The JSON texts of many texts. Where none needs an escape, that is one replacement over all of them."""
     joined = _BETWEEN.join(texts)
     if joined.isprintable() and '"' not in joined and "\\" not in joined and joined.count(_BETWEEN) == len(texts) - 1:
         return f'"{joined}"'.replace(_BETWEEN, f'"{_BETWEEN}"').split(_BETWEEN)
-    return list(map(_json, texts))
-
-
-def _json(value: Any) -> str:
-    import orjson
-
-    if type(value) is int:
-        return str(value)
-    return orjson.dumps(value).decode()
+    return list(map(write, texts))
 
 
 class _Prior:

@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 from tacit.logs.anonymise.tree import Node
+from tacit.logs.formats import Event, json_writer
 
 _DEEPEST = 100
 _CHUNK = 1_024
@@ -93,8 +94,8 @@ class Shapes:
         self.count = 0
         self._tops: list[_Objects] = []
 
-    def take_apart(self, events: Iterable[dict[str, Any]]) -> int:
-        """Read all events into columns, and return how many there were.
+    def take_apart(self, events: Iterable[Event]) -> None:
+        """Read all events into columns.
 
         A few hundred at a time, so that each is read while it still is in the processor's cache; where they are made on the way, none is kept.
         """
@@ -103,9 +104,12 @@ class Shapes:
             rows = list(range(self.count, self.count + len(chunk))) if self._rows else []
             self._tops.append(self._objects(_Pool(self._root, "", chunk, rows), 0))
             self.count += len(chunk)
-        return self.count
 
-    def put_together(self) -> list[dict[str, Any]]:
+    def passed(self) -> list[int]:
+        """Places of the events that are not held back for a field without a rule."""
+        return [place for place in range(self.count) if place not in self.unknown_rows] if self.unknown_rows else list(range(self.count))
+
+    def put_together(self) -> list[Event]:
         """The events again, from what is in the columns' ``out``."""
         return [event for top in self._tops for event in _built(top)]
 
@@ -230,9 +234,9 @@ def _built(cell: Cell) -> list[Any]:
 
 def _written(cell: Cell) -> list[str]:
     if isinstance(cell, _Objects):
-        found = [""] * cell.count
+        write, found = json_writer(), [""] * cell.count
         for places, keys, columns in _columns(cell, _written):
-            template = "{" + ",".join(_json_key(key) + ":%s" for key in keys) + "}"
+            template = "{" + ",".join(write(key).replace("%", "%%") + ":%s" for key in keys) + "}"
             texts = [template % row for row in zip(*columns, strict=True)] if columns else ["{}"] * len(places)
             if len(places) == cell.count:
                 return texts
@@ -286,9 +290,3 @@ def _gathered(cell: Cell, read: Callable[[Cell], list[Any]], join: Callable[[lis
         for place, value in zip(places, read(inner), strict=True):
             mixed[place] = value
     return mixed
-
-
-def _json_key(key: str) -> str:
-    import orjson
-
-    return orjson.dumps(key).decode().replace("%", "%%")

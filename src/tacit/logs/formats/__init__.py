@@ -5,6 +5,7 @@ from __future__ import annotations
 from tacit.errors import UsageError
 from tacit.logs.formats.base import LONGEST, Damaged, Event, LineFormat, Parsed
 from tacit.logs.formats.jsonl import JsonLines
+from tacit.logs.formats.jsontext import json_writer
 from tacit.logs.formats.lines import batches, opened
 
 NAMES = ("json", "ecs", "ocsf", "windows", "zeek-json", "suricata", "osquery")
@@ -22,4 +23,4 @@ def by_name(name: str) -> LineFormat:
     return JsonLines(name)
 
 
-__all__ = ["LONGEST", "NAMES", "Damaged", "Event", "JsonLines", "LineFormat", "Parsed", "batches", "by_name", "opened"]
+__all__ = ["LONGEST", "NAMES", "Damaged", "Event", "JsonLines", "LineFormat", "Parsed", "batches", "by_name", "json_writer", "opened"]

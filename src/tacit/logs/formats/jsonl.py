@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tacit.errors import MissingExtra
 from tacit.logs.formats.base import LONGEST, Damaged, Event, Parsed
+from tacit.logs.formats.jsontext import library
 
 
 class JsonLines:
@@ -25,12 +25,9 @@ class JsonLines:
     """
 
     def __init__(self, name: str, *, longest: int = LONGEST) -> None:
-        try:
-            import orjson
-        except ImportError:
-            raise MissingExtra("logs", purpose="reading logs") from None
+        json = library()
         self.name, self._longest = name, longest
-        self._load, self._dump, self._error = orjson.loads, orjson.dumps, orjson.JSONDecodeError
+        self._load, self._dump, self._error = json.loads, json.dumps, json.JSONDecodeError
 
     def parse(self, lines: Sequence[bytes]) -> Parsed:
         """See `LineFormat`; empty lines are passed over."""

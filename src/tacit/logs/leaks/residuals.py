@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.errors import StorageError, UsageError
+from tacit.logs.leaks.lexicon import Hits, Lexicon, lower
 from tacit.logs.leaks.spelling import ambiguous, spellings
 from tacit.logs.leaks.views import FORMS, Bytes, views
-from tacit.logs.leaks.words import Hits, Lexicon, lower
 
 _CHUNK = 4 << 20
 _OVERLAP = 1 << 13

@@ -10,7 +10,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tacit.logs.anonymise import Anonymiser, Event
+from tacit.logs.anonymise import Anonymiser
+from tacit.logs.formats import Event
 from tacit.logs.policies import SourcePolicy
 
 WRONG_TYPE = "a value of another type than its column"
@@ -40,17 +41,17 @@ class ParquetSink:
         schema = self._schema or self._first(columns)
         arrays, wrong = [], set()
         for field in schema:
-            values = _joined(others, found.count) if field.name == "other" else columns[field.name]
-            array, bad = _array(values, field.type, found.count)
+            values = _joined(others, len(found.places)) if field.name == "other" else columns[field.name]
+            array, bad = _array(values, field.type, len(found.places))
             arrays.append(array)
             wrong |= bad
         table = pa.Table.from_arrays(arrays, schema=schema)
         if wrong:
-            table = table.filter(pa.array([place not in wrong for place in range(found.count)]))
+            table = table.filter(pa.array([place not in wrong for place in range(len(found.places))]))
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
         self._writer.write_table(table)
-        return table.num_rows, [*found.refused, *((_place(place, found.refused), WRONG_TYPE) for place in sorted(wrong))], found.unknown
+        return table.num_rows, [*found.refused, *((found.places[place], WRONG_TYPE) for place in sorted(wrong))], found.unknown
 
     def close(self) -> None:
         """Finish the file, also if it holds no event."""
@@ -114,10 +115,3 @@ def _joined(columns: dict[str, list[Any]], count: int) -> list[str | None] | Non
     rows = ({path: values[row] for path, values in columns.items() if values[row] is not None} for row in range(count))
     return [json.dumps(row, ensure_ascii=False) if row else None for row in rows]
 
-
-def _place(place: int, refused: list[tuple[int, str]]) -> int:
-    """The place in the batch of an event that is at ``place`` among those that passed."""
-    for earlier, _ in refused:
-        if earlier <= place:
-            place += 1
-    return place

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import IO, Protocol, Self
 
 from tacit.errors import StorageError
-from tacit.logs.anonymise import Anonymiser, Event
-from tacit.logs.formats import LineFormat
+from tacit.logs.anonymise import Anonymiser
+from tacit.logs.formats import Event, LineFormat
 
 LINES = 20_000
 """Lines treated at once from a file: more use the processor's cache worse."""

@@ -68,16 +68,18 @@ class Tools:
 
 @dataclass
 class Each:
-    """A treatment that is a function of one text."""
+    """A treatment that is a function of one value."""
 
-    function: Callable[[str], Scalar]
+    function: Callable[[Any], Scalar]
     stage: int = SECOND
     stable: bool = True
     alone: bool = field(default=True, init=False)
+    typed: bool = False
+    """Whether the function tells numbers from texts; if not, it gets a number as what it looks like."""
 
     def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
-        """See `Treatment`; numbers are treated as what they look like."""
-        return [self.function(value if isinstance(value, str) else _text(value)) for value in values]
+        """See `Treatment`."""
+        return list(map(self.function, values if self.typed else map(str, values)))
 
 
 @dataclass
@@ -91,29 +93,6 @@ class All:
 
     def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
         """See `Treatment`; numbers and truth values cannot hold a name and stay."""
-        if all(type(value) is str for value in values):
-            return self.function(list(values))  # type: ignore[arg-type]
         texts = [value for value in values if isinstance(value, str)]
         treated = iter(self.function(texts))
-        return [next(treated) if isinstance(value, str) else self._other(value) for value in values]
-
-    def _other(self, value: Scalar) -> Scalar:
-        return value
-
-
-@dataclass
-class Numbered:
-    """Identifiers of any type; a whole number stays one."""
-
-    function: Callable[[Any], Scalar]
-    stage: int = SECOND
-    stable: bool = True
-    alone: bool = field(default=True, init=False)
-
-    def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
-        """See `Treatment`."""
-        return [self.function(value) for value in values]
-
-
-def _text(value: Scalar) -> str:
-    return str(value)
+        return [next(treated) if isinstance(value, str) else value for value in values]

@@ -48,14 +48,12 @@ class Identities:
     ('u-k7-0123456789abcdef0123', False)
     """
 
-    __slots__ = ("_names", "_news", "_parts", "version")
+    __slots__ = ("_names", "_news", "_parts")
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
         self._names: dict[str, str] = {}
         self._parts: set[str] = set()
         self._news: list[str] = []
-        self.version = 0
-        """Changes whenever a name is new: what was worked out before may then be out of date."""
         for name, pseudonym in (names or {}).items():
             self.learn(name, pseudonym)
 
@@ -76,13 +74,18 @@ class Identities:
         return self._names.get(name)
 
     @property
+    def version(self) -> int:
+        """Changes whenever a name is new: what was worked out before may then be out of date."""
+        return len(self._news)
+
+    @property
     def parts(self) -> set[str]:
         """The longest part of every name: a text without any of them holds no name."""
         return self._parts
 
     def news(self, version: int) -> Iterable[str]:
         """The longest parts of the names that are new since a version."""
-        return self._news[max(0, version) :]
+        return self._news[version:]
 
     def items(self) -> Iterable[tuple[str, str]]:
         """Names and pseudonyms."""
@@ -102,7 +105,6 @@ class Identities:
             self._names[name] = pseudonym
             self._parts.add(longest)
             self._news.append(longest)
-            self.version += 1
         return len(longest) >= _SHORTEST
 
 

@@ -9,13 +9,15 @@ import hashlib
 import re
 from typing import Protocol
 
-DIGITS = 20
-"""Hexadecimal digits of a pseudonym: 80 bits, so that a billion values collide with a chance of 4e-7."""
+from tacit.logs.keys import ALPHABET, BITS
+
+DIGITS = BITS // 4
+"""Hexadecimal digits of a pseudonym."""
 
 _BLOCK = 64
 _INNER, _OUTER = (bytes(value ^ mask for value in range(256)) for mask in (0x36, 0x5C))
 
-WRITTEN = re.compile(r"[a-z]-[2-9a-hjkmnp-tv-z]{2}-[0-9a-f]{20}")
+WRITTEN = re.compile(rf"[a-z]-[{ALPHABET}]{{2}}-[0-9a-f]{{{DIGITS}}}")
 """What a pseudonym looks like in a text."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tacit.errors import ConfigError
-from tacit.logs.treatments.base import FIRST, All, Each, Numbered, Tools, Treatment
+from tacit.logs.treatments.base import FIRST, All, Each, Tools, Treatment
 from tacit.logs.treatments.coarse import Generalise, template
 from tacit.logs.treatments.rowwise import Jitter, Randomise, Suppress
 
@@ -57,7 +57,7 @@ TREATMENTS: dict[str, Kind] = {
     "path": _kind(PSEUDONYM, lambda tools, options: Each(tools.places.path)),
     "mac": _kind(PSEUDONYM, lambda tools, options: Each(tools.numbers.mac)),
     "sid": _kind(PSEUDONYM, lambda tools, options: Each(tools.numbers.sid)),
-    "id": _kind(PSEUDONYM, lambda tools, options: Numbered(tools.numbers.identifier)),
+    "id": _kind(PSEUDONYM, lambda tools, options: Each(tools.numbers.identifier, typed=True)),
     "scrub": _kind(SCRUBBED, lambda tools, options: All(tools.scrubber.texts)),
     "template": _kind(COARSE, lambda tools, options: All(_scrubbed_template(tools))),
     "generalise": _kind(COARSE, lambda tools, options: Generalise(**options), "to", "width", "prefix"),

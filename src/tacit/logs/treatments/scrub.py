@@ -10,7 +10,7 @@ A name that no field has ever held and that no such context announces stays read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -53,17 +53,18 @@ _SHARE = r"\\\\[A-Za-z0-9._-]{2,255}\\"
 _REMOTE = r"(?i)(?:(?:/node|/v|/s|/server|-computername|--host|--hostname|--server)[:=\s]\s{0,2}[\"']?[A-Za-z][A-Za-z0-9._-]{2,255})"
 _ACCOUNT = r"[A-Za-z0-9.-]{2,63}\\[A-Za-z0-9._$-]{2,64}"
 _SLASHED = [slash + folder for slash in "/\\" for folder in ("users", "home", "profiles", "documents and settings")]
-_ANNOUNCED: tuple[tuple[str, list[str], Callable[[str], str]], ...] = (
+_Announced = tuple[tuple[str, list[str], Callable[[str], str]], ...]
+"""Where texts say that a name follows: pattern, signs that it may match, and how the name is read."""
+_PEOPLE: _Announced = (
     (_HOMES, _SLASHED, lambda found: re.split(r"[\\/]+", found)[-1]),
     (_SPACED_HOMES, _SLASHED, lambda found: re.split(r"[\\/]+", found.rstrip("\\/"))[-1]),
     (_SAID, ["user", "acct", "account", "login", "logname"], lambda found: re.split(r"[\s=:\"']+", found)[-1]),
     (_LOGON, ["accepted ", "failed "], lambda found: found.split()[-2]),
 )
-_MACHINES: tuple[tuple[str, list[str], Callable[[str], str]], ...] = (
+_MACHINES: _Announced = (
     (_SHARE, ["\\\\"], lambda found: found.strip("\\")),
     (_REMOTE, ["/node", "/v", "/s", "computername", "host", "server"], lambda found: re.split(r"[:=\s\"']+", found)[-1]),
 )
-"""Where texts say that a name follows: pattern, a sign that it may match, and how the name is read."""
 _SPOKEN = frozenset(
     words("for, from, is, was, has, not, the, and, with, logged, authentication, unknown, name, to, in, on, of, session, by, at, id, opened, closed")
 )
@@ -83,7 +84,6 @@ _FORMS = re.compile(
 """Everything that is recognised by how it is written, in one pass."""
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _RUN = re.compile(ENCODED)
-_DIGIT = re.compile(r"[0-9]")
 _FORM = re.compile(
     r"[@%]|[A-Za-z0-9]\.[A-Za-z]|[0-9A-Fa-f][:-][0-9A-Fa-f]{2}[:-]|:.*:|\d\.\d|[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}|[sS]-1-|\d{12}|\d{4}-\d{4}-"
 )
@@ -109,7 +109,7 @@ class Scrubber:
         self._identities = names.identities
         self._tokens: dict[str, str] = {}
         self._holding: dict[str, list[str]] = {}
-        self._seen = -1
+        self._seen = 0
 
     def texts(self, texts: Sequence[str], *, depth: int = 0) -> list[str]:
         """The texts with everything found replaced, in the same order."""
@@ -121,16 +121,11 @@ class Scrubber:
 
     def _learn(self, column: Any) -> None:
         """Names that the texts themselves announce go into the dictionary first."""
-        for pattern, signs, read in _ANNOUNCED:
-            some = column.filter(column.str.contains_any(signs, ascii_case_insensitive=True))
-            for found in _extracted(some, pattern) if len(some) else ():
-                self._name(read(found))
-        for pattern, signs, read in _MACHINES:
-            some = column.filter(column.str.contains_any(signs, ascii_case_insensitive=True))
-            for found in _extracted(some, pattern) if len(some) else ():
-                name = read(found)
-                if _free(name.lower()) and not any(part in COMMON for part in name.lower().split(".")):
-                    self._names.host(name)
+        for name in _announced(column, _PEOPLE):
+            self._name(name)
+        for name in _announced(column, _MACHINES):
+            if _free(name.lower()) and not any(part in COMMON for part in name.lower().split(".")):
+                self._names.host(name)
         slashed = column.filter(column.str.contains("\\", literal=True))
         for found in _extracted(slashed, _ACCOUNT) if len(slashed) else ():
             domain, _, name = found.partition("\\")
@@ -198,8 +193,6 @@ class Scrubber:
 
     def _forget(self) -> None:
         """What was found to be nobody's may be somebody's since: tokens that hold a word of a new name are looked at again."""
-        if self._seen == self._identities.version:
-            return
         for word in self._identities.news(self._seen):
             for token in self._holding.pop(word, ()):
                 self._tokens.pop(token, None)
@@ -306,6 +299,12 @@ def _extracted(column: Any, pattern: str) -> Iterable[str]:
     """All different matches of a pattern."""
     found: list[str] = column.str.extract_all(pattern).explode().drop_nulls().unique(maintain_order=True).to_list()
     return found
+
+
+def _announced(column: Any, announced: _Announced) -> Iterator[str]:
+    for pattern, signs, read in announced:
+        some = column.filter(column.str.contains_any(signs, ascii_case_insensitive=True))
+        yield from map(read, _extracted(some, pattern) if len(some) else ())
 
 
 def _free(low: str) -> bool:

@@ -225,6 +225,13 @@ def test_the_commands_treat_a_file_and_say_what_was_damaged(tmp_path: Path) -> N
     assert WRITTEN.search(shown.output)
 
 
+def test_a_token_met_deep_inside_an_encoding_is_still_decoded_when_it_stands_alone() -> None:
+    tools = Tools(KEY)
+    tools.names.user("anna.keller")
+    tools.scrubber.texts([base64.b64encode(b"say %2561nna.keller here").decode()])
+    assert tools.scrubber.texts(["%61nna.keller"]) == [tools.names.user("anna.keller")]
+
+
 def _telemetry(found: list[bytes] = []) -> list[bytes]:  # noqa: B006 - made once
     if not found:
         import tempfile

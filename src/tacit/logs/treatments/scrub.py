@@ -188,7 +188,9 @@ class Scrubber:
         self._addresses.texts(sorted(set(_IPV4.findall("\n".join(missing)))))
         for token in missing:
             # A name that is found on the way may make the table forget: what this batch needs is kept apart.
-            found[token] = self._tokens[token] = self._token(token, depth)
+            found[token] = self._token(token, depth)
+            if not depth:  # Further in, less is decoded: what was found there holds there only.
+                self._tokens[token] = found[token]
         return list(map(found.__getitem__, tokens))
 
     def _forget(self) -> None:

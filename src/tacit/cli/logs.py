@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tacit.cli.logs_keys import keys, opened
+from tacit.cli.logs_keys import keys
+from tacit.cli.logs_keys import opened as keyring
 from tacit.cli.logs_reveal import reveal
 from tacit.cli.logs_stats import stats
 from tacit.errors import UsageError
 
 if TYPE_CHECKING:
     from tacit.logs.anonymise import Anonymiser
+    from tacit.logs.formats import LineFormat
     from tacit.logs.policies import SourcePolicy
     from tacit.logs.stages import Sink, Tally
 
@@ -48,22 +50,29 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
     complete; standard output is written as records come.
     """
     from tacit.logs.anonymise import Anonymiser
-    from tacit.logs.formats import by_name
+    from tacit.logs.formats import batches, by_name, opened
     from tacit.logs.policies import SourcePolicy
+    from tacit.logs.stages import LINES, DeadLetters, learn, run
 
     rules = SourcePolicy.load(policy)
-    by_name(rules.format)
-    ring = opened(keys)
+    form = by_name(rules.format)
+    ring = keyring(keys)
     key = ring.epoch(options["epoch"]) if options["epoch"] else ring.active()
     anonymiser = Anonymiser(rules, key, prior=None if options["epoch"] else ring.prior())
     if options["directory"]:
         _know(anonymiser, options["directory"])
     if options["dry_run"]:
-        _dry_run(file, anonymiser)
+        _dry_run(file, anonymiser, form)
         return
     if options["learn"] and file != "-":
-        _learn(file, anonymiser)
-    tally = _run(file, options["output"], anonymiser, _dead_letters(options))
+        with opened(file) as source:
+            learn(batches(source, lines=LINES), form, anonymiser)
+    with ExitStack() as stack:
+        source = stack.enter_context(opened(file))
+        sink = stack.enter_context(_sink(options["output"], rules))
+        letters = stack.enter_context(DeadLetters(_dead_letters(options)))
+        pieces = batches(source, lines=LINES, waiting=options["output"] == "-" and file == "-")
+        tally = run(pieces, form, anonymiser, sink=sink, dead=letters)
     _tell(tally, rules, key.id)
 
 
@@ -72,12 +81,10 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
 @click.option("--source", default="my-source", show_default=True, help="A public name of the source.")
 def plan(sample: str, source: str) -> None:
     """Look at the records in SAMPLE and propose a policy, with a reason for every field. Read it before you use it."""
-    from tacit.logs.formats import batches, by_name
-    from tacit.logs.formats import opened as reading
+    from tacit.logs.formats import by_name
     from tacit.logs.policies import propose
 
-    with reading(sample) as file:
-        lines = next(batches(file, lines=_SAMPLE), [])
+    lines = _first(sample)
     parsed = by_name("json").parse(lines)
     if not parsed.events:
         raise UsageError(f"Expected JSON records, one per line, in {sample}; found none in its first {_SAMPLE:,} lines.")
@@ -104,19 +111,6 @@ def _dead_letters(options: dict[str, Any]) -> Path:
     return Path("dead-letters.jsonl") if options["output"] == "-" else Path(options["output"] + ".dead-letters.jsonl")
 
 
-def _run(file: str, output: str, anonymiser: Anonymiser, dead: Path) -> Tally:
-    from tacit.logs.formats import batches, by_name
-    from tacit.logs.formats import opened as reading
-    from tacit.logs.stages import LINES, DeadLetters, run
-
-    with ExitStack() as stack:
-        source = stack.enter_context(reading(file))
-        sink = stack.enter_context(_sink(output, anonymiser.policy))
-        letters = stack.enter_context(DeadLetters(dead))
-        pieces = batches(source, lines=LINES, waiting=output == "-" and file == "-")
-        return run(pieces, by_name(anonymiser.policy.format), anonymiser, sink=sink, dead=letters)
-
-
 @contextmanager
 def _sink(output: str, policy: SourcePolicy) -> Iterator[Sink]:
     from tacit.logs.stages import LinesSink, ParquetSink
@@ -134,15 +128,6 @@ def _sink(output: str, policy: SourcePolicy) -> Iterator[Sink]:
             sink.close()
     else:
         raise UsageError(f"Expected --output to end in .jsonl or .parquet, or to be -; got «{Path(output).name}».")
-
-
-def _learn(file: str, anonymiser: Anonymiser) -> None:
-    from tacit.logs.formats import batches, by_name
-    from tacit.logs.formats import opened as reading
-    from tacit.logs.stages import LINES, learn
-
-    with reading(file) as source:
-        learn(batches(source, lines=LINES), by_name(anonymiser.policy.format), anonymiser)
 
 
 def _know(anonymiser: Anonymiser, path: Path) -> None:
@@ -165,15 +150,20 @@ def _know(anonymiser: Anonymiser, path: Path) -> None:
         anonymiser.know(users=filter(None, (row.get("user"), row.get("email"))), hosts=filter(None, (row.get("host"),)))
 
 
-def _dry_run(file: str, anonymiser: Anonymiser) -> None:
+def _first(file: str) -> list[bytes]:
+    """The first lines of a file."""
+    from tacit.logs.formats import batches, opened
+
+    with opened(file) as source:
+        return next(batches(source, lines=_SAMPLE), [])
+
+
+def _dry_run(file: str, anonymiser: Anonymiser, form: LineFormat) -> None:
     """Records before and after, and which names of the dictionary are still readable."""
-    from tacit.logs.formats import batches, by_name
-    from tacit.logs.formats import opened as reading
     from tacit.logs.leaks import residuals
 
-    with reading(file) as source:
-        lines = next(batches(source, lines=_SAMPLE), [])
-    parsed = by_name(anonymiser.policy.format).parse(lines)
+    lines = _first(file)
+    parsed = form.parse(lines)
     anonymiser.learn(parsed.events)
     treated = anonymiser.texts(parsed.events)
     for place, text in list(zip(treated.places, treated.events, strict=True))[:3]:

@@ -34,7 +34,7 @@ class CountForecaster(_Private, BaseEstimator):  # type: ignore[misc]
         test_seed: deterministic noise. **The result has no guarantee**, and says so.
 
     >>> import numpy as np
-    >>> hours = np.repeat(np.arange(240), 40) * 3600.0
+    >>> hours = np.repeat(np.arange(240), 42) * 3600.0
     >>> found = CountForecaster(Budget(1, 1e-6), time="at", begin="1970-01-01", end="1970-01-11", width="1d").fit({"at": hours})
     >>> found.counts_.counts.round(-2).ravel().tolist()[:3]
     [1000.0, 1000.0, 1000.0]

@@ -240,3 +240,22 @@ def _telemetry(found: list[bytes] = []) -> list[bytes]:  # noqa: B006 - made onc
         Telemetry(TelemetrySpec.thousand(seed=1)).write_ndjson(path)
         found += path.read_bytes().splitlines()
     return found
+
+
+def test_a_name_met_in_a_path_or_announced_in_a_text_is_found_in_every_text_of_its_batch() -> None:
+    """Whatever the order of the fields: paths are treated before texts, and texts are searched together."""
+    policy = SourcePolicy.parse("{version: 1, source: s, format: json, fields: {first: scrub, share: path, home: path, last: scrub}}")
+    event = {
+        "first": "ticket krbtgt/fileserver77, then oldhand and bwexler", "share": "\\\\fileserver77\\public", "home": "/home/bwexler/x",
+        "last": "session opened for user oldhand",
+    }
+    treated = Anonymiser(policy, EpochKey.for_tests()).batch([event]).events[0]
+    assert not any(name in str(treated) for name in ("fileserver77", "bwexler", "oldhand"))
+    assert treated["share"].split("\\")[2] in treated["first"]
+
+
+def test_a_name_found_while_a_text_is_treated_is_found_in_what_was_treated_before() -> None:
+    policy = SourcePolicy.parse("{version: 1, source: s, format: json, fields: {note: scrub}}")
+    notes = ["quetzalina was here", "mail to quetzalina@corp.example"]
+    treated = Anonymiser(policy, EpochKey.for_tests()).batch([{"note": note} for note in notes]).events
+    assert "quetzalina" not in str(treated)

@@ -18,7 +18,7 @@ from tacit.logs.anonymise.shapes import Column, Shapes
 from tacit.logs.anonymise.tree import tree_of
 from tacit.logs.formats import Event, json_writer
 from tacit.logs.policies import SourcePolicy
-from tacit.logs.treatments import FIRST, SECOND, Identities, Key, Rows, Scalar, Tools, Treatment, build
+from tacit.logs.treatments import FIRST, SECOND, Identities, Key, Rows, Scalar, Text, Tools, Treatment, build
 
 _MOST_REMEMBERED = 200_000
 _BETWEEN = "\u00a6"  # a sign that hardly any log holds
@@ -145,6 +145,8 @@ class Anonymiser:
                 treatment = self._treatments[number]
                 if (SECOND if treatment is None else treatment.stage) == stage:
                     self._column(number, column, context, text)
+        texts = [(treatment, column) for number, column in shapes.columns.items() if isinstance(treatment := self._treatments[number], Text)]
+        _searched(texts, self.tools.scrubber.texts, json_writer() if text else None)
         return shapes
 
     def _holds(self, key: str) -> bool:
@@ -232,6 +234,21 @@ def _looked_up(memo: dict[Any, Any], values: list[Any], treatment: Treatment, wr
     found = dict(_each(distinct, [value for _, value in distinct], treatment, write))
     found[(type(None), None)] = "null" if write else None
     return list(map(found.__getitem__, keys))
+
+
+def _searched(texts: list[tuple[Text, Column]], search: Callable[[list[str]], list[str]], write: Callable[[Any], str] | None) -> None:
+    """Free text of all columns, searched in one call."""
+    distinct = list(dict.fromkeys(value for _, column in texts for value in column.values if type(value) is str))
+    found = dict(zip(distinct, search(distinct), strict=True)) if distinct else {}
+    for treatment, column in texts:
+        own = set(column.values) if set(map(type, column.values)) == {str} else None
+        if own is None:
+            out = [treatment.finished(found[value]) if type(value) is str else value for value in column.values]
+            column.out = list(map(write, out)) if write else out
+        else:
+            done = {value: treatment.finished(found[value]) for value in own}
+            written = {value: write(text) for value, text in done.items()} if write else done
+            column.out = list(map(written.__getitem__, column.values))
 
 
 def _each(keys: list[Any], values: list[Any], treatment: Treatment, write: Callable[[Any], str] | None) -> Iterable[tuple[Any, Any]]:

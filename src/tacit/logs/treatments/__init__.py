@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tacit.logs.treatments.addresses import Addresses
-from tacit.logs.treatments.base import FIRST, SECOND, Rows, Scalar, Tools, Treatment
+from tacit.logs.treatments.base import FIRST, SECOND, Rows, Scalar, Text, Tools, Treatment
 from tacit.logs.treatments.identities import COMMON, Identities
 from tacit.logs.treatments.names import Names
 from tacit.logs.treatments.numbers import Numbers
@@ -14,5 +14,5 @@ from tacit.logs.treatments.scrub import Scrubber
 
 __all__ = [
     "COMMON", "FIRST", "KEPT", "LOCAL", "PSEUDONYM", "SECOND", "TREATMENTS", "WRITTEN", "Addresses", "Identities", "Key", "Names", "Numbers",
-    "Places", "Pseudonyms", "Rows", "Scalar", "Scrubber", "Tools", "Treatment", "build",
+    "Places", "Pseudonyms", "Rows", "Scalar", "Text", "Scrubber", "Tools", "Treatment", "build",
 ]

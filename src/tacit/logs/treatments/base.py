@@ -16,8 +16,8 @@ from tacit.logs.treatments.scrub import Scrubber
 
 Scalar = str | int | float | bool | None
 
-FIRST, SECOND = 0, 1
-"""Fields that name somebody are treated first, so that free text is searched for them."""
+FIRST, SECOND, TEXTS = 0, 1, 2
+"""Fields that name somebody are treated first and texts last, all of them in one call, so that a text is searched for every name of its batch."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,28 @@ class Each:
     def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
         """See `Treatment`."""
         return list(map(self.function, values if self.typed else map(str, values)))
+
+
+@dataclass
+class Text:
+    """Free text. All such columns of a batch are searched together, since each may announce a name that another holds."""
+
+    search: Callable[[list[str]], Sequence[str]]
+    after: Callable[[str], str] | None = None
+    """What is done to each text when it has been searched."""
+    stage: int = field(default=TEXTS, init=False)
+    stable: bool = field(default=False, init=False)
+    alone: bool = field(default=True, init=False)
+
+    def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
+        """See `Treatment`; numbers and truth values cannot hold a name and stay."""
+        texts = [value for value in values if isinstance(value, str)]
+        treated = iter(self.search(texts))
+        return [self.finished(next(treated)) if isinstance(value, str) else value for value in values]
+
+    def finished(self, text: str) -> str:
+        """A text that has been searched, as it goes out."""
+        return text if self.after is None else self.after(text)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tacit.errors import ConfigError
-from tacit.logs.treatments.base import FIRST, All, Each, Tools, Treatment
+from tacit.logs.treatments.base import FIRST, All, Each, Text, Tools, Treatment
 from tacit.logs.treatments.coarse import Generalise, template
 from tacit.logs.treatments.rowwise import Jitter, Randomise, Suppress
 
@@ -42,10 +42,6 @@ def _address(tools: Tools) -> Callable[[list[str]], list[str]]:
     return treat
 
 
-def _scrubbed_template(tools: Tools) -> Callable[[list[str]], list[str]]:
-    return lambda texts: [template(text) for text in tools.scrubber.texts(texts)]
-
-
 TREATMENTS: dict[str, Kind] = {
     "keep": _kind(KEPT, lambda tools, options: None),
     "drop": _kind(DROPPED, lambda tools, options: None),
@@ -58,8 +54,8 @@ TREATMENTS: dict[str, Kind] = {
     "mac": _kind(PSEUDONYM, lambda tools, options: Each(tools.numbers.mac)),
     "sid": _kind(PSEUDONYM, lambda tools, options: Each(tools.numbers.sid)),
     "id": _kind(PSEUDONYM, lambda tools, options: Each(tools.numbers.identifier, typed=True)),
-    "scrub": _kind(SCRUBBED, lambda tools, options: All(tools.scrubber.texts)),
-    "template": _kind(COARSE, lambda tools, options: All(_scrubbed_template(tools))),
+    "scrub": _kind(SCRUBBED, lambda tools, options: Text(tools.scrubber.texts)),
+    "template": _kind(COARSE, lambda tools, options: Text(tools.scrubber.texts, template)),
     "generalise": _kind(COARSE, lambda tools, options: Generalise(**options), "to", "width", "prefix"),
     "jitter": _kind(COARSE, lambda tools, options: Jitter(tools.key, **options), "seconds"),
     "suppress": _kind(COARSE, lambda tools, options: Suppress(**options), "units"),

@@ -91,6 +91,7 @@ _FORM = re.compile(
 _LONGEST_NAME = 14
 _MOST_TOKENS = 400_000
 _DEEPEST = 2
+_ROUNDS = 3
 
 
 class Scrubber:
@@ -165,36 +166,64 @@ class Scrubber:
         return column.scatter(suspect.arg_true(), pl.Series(replaced, dtype=pl.String))
 
     def _replaced(self, column: Any, depth: int) -> list[str]:
-        """Token by token: each different token is looked at once."""
+        """Token by token: each different token that may hold something is looked at once."""
         lists = column.str.extract_all(_TOKENS).rechunk().to_arrow()
         coded = pc.list_flatten(lists).dictionary_encode()
-        tokens = coded.dictionary.to_pylist()
-        new = self._looked_up(tokens, depth)
-        if new == tokens:
+        tokens = pl.Series("token", coded.dictionary)
+        places, new = self._looked_up(tokens, depth)
+        if not places:
             return list(column.to_list())
-        taken = pa.array(new, pa.large_string()).take(coded.indices)
+        taken = tokens.scatter(places, pl.Series(new, dtype=pl.String)).to_arrow().take(coded.indices)
         offsets = lists.offsets.to_numpy() - lists.offsets[0].as_py()
-        joined = pc.binary_join(pa.LargeListArray.from_arrays(pa.array(offsets.astype(np.int64)), taken), pa.scalar("", pa.large_string()))
+        joined = pc.binary_join(
+            pa.LargeListArray.from_arrays(pa.array(offsets.astype(np.int64)), taken.cast(pa.large_string())), pa.scalar("", pa.large_string())
+        )
         return [text or "" for text in joined.to_pylist()]
 
-    def _looked_up(self, tokens: Sequence[str], depth: int) -> list[str]:
-        self._forget()
-        if len(self._tokens) > _MOST_TOKENS:
-            self._tokens.clear()
-            self._holding.clear()
-        found = {token: self._tokens[token] for token in tokens if token in self._tokens}
-        missing = [token for token in tokens if token not in found]
+    def _looked_up(self, tokens: Any, depth: int) -> tuple[list[int], list[str]]:
+        """Which tokens change, and into what. A name that is found on the way may stand in another token, so that all are looked at again."""
+        formed, words = tokens.str.contains(_FORM.pattern), tokens.str.to_lowercase().str.extract_all(WORD.pattern)
+        for _ in range(_ROUNDS):
+            version = self._identities.version
+            suspect = (formed | self._named(words)).arg_true()
+            new = self._treated(tokens.gather(suspect).to_list(), depth)
+            if self._identities.version == version:
+                break
+        return suspect.to_list(), new
+
+    def _named(self, words: Any) -> Any:
+        """Which tokens hold a word of some name."""
+        counts = words.list.len()
+        flat = words.explode(empty_as_null=False)
+        hits = self._identities.parts.intersection(flat.unique().to_list())
+        if not hits:
+            return pl.Series(np.zeros(len(words), bool))
+        found = flat.is_in(pl.Series(list(hits), dtype=pl.String)).to_numpy()
+        named = np.zeros(len(words), bool)
+        named[np.repeat(np.arange(len(words)), counts.to_numpy())[found]] = True
+        return pl.Series(named)
+
+    def _treated(self, tokens: list[str], depth: int) -> list[str]:
         # All addresses in one call: one alone costs as much as a thousand.
-        self._addresses.texts(sorted(set(_IPV4.findall("\n".join(missing)))))
-        for token in missing:
-            # A name that is found on the way may make the table forget: what this batch needs is kept apart.
-            found[token] = self._token(token, depth)
-            if not depth:  # Further in, less is decoded: what was found there holds there only.
-                self._tokens[token] = found[token]
-        return list(map(found.__getitem__, tokens))
+        self._addresses.texts(sorted(set(_IPV4.findall("\n".join(tokens)))))
+        if depth:  # Further in, less is decoded: what is found there holds there only.
+            return [self._token(token, depth) for token in tokens]
+        self._forget()
+        found = []
+        for token in tokens:
+            new = self._tokens.get(token)
+            if new is None:
+                new = self._tokens[token] = self._token(token, depth)
+                for word in WORD.findall(token.lower()):
+                    self._holding.setdefault(word, []).append(token)
+            found.append(new)
+        return found
 
     def _forget(self) -> None:
         """What was found to be nobody's may be somebody's since: tokens that hold a word of a new name are looked at again."""
+        if len(self._tokens) > _MOST_TOKENS:
+            self._tokens.clear()
+            self._holding.clear()
         for word in self._identities.news(self._seen):
             for token in self._holding.pop(word, ()):
                 self._tokens.pop(token, None)
@@ -202,12 +231,6 @@ class Scrubber:
 
     def _token(self, token: str, depth: int) -> str:
         low = token.lower()
-        words = WORD.findall(low)
-        for word in words:
-            if len(word) > 2:
-                self._holding.setdefault(word, []).append(token)
-        if self._identities.parts.isdisjoint(words) and _FORM.search(token) is None:
-            return token
         return self._plain(token, low, depth) if WRITTEN.search(low) is None else self._around(token, depth)
 
     def _around(self, token: str, depth: int) -> str:

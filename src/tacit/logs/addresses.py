@@ -28,6 +28,9 @@ _KEY_BYTES, _BLOCK = 32, 16
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"\A{_OCTET}(\.{_OCTET}){{3}}\z"
 _DECIMALS = pa.array([str(value) for value in range(256)])
+_FEW = 64
+_PREFIXES = np.packbits(np.tri(128, 128, -1, dtype=np.uint8), axis=1)
+"""Row d has the first d bits set."""
 _MOST = 1 << 18
 """Bytes of addresses of one round: blocks of more would take too much memory."""
 
@@ -61,6 +64,8 @@ class AddressPseudonyms:
         """Pseudonyms of IPv4 or IPv6 addresses as bytes: uint8 ``[addresses, 4]`` or ``[addresses, 16]``, in network order."""
         if addresses.ndim != 2 or addresses.shape[1] not in (4, 16) or addresses.dtype != np.uint8:
             raise UsageError(f"Expected addresses of 4 or 16 bytes each; got the shape {addresses.shape} of {addresses.dtype}.")
+        if len(addresses) <= _FEW:
+            return self._few(addresses)
         most = max(1, _MOST // addresses.shape[1])
         rounds = [self._some(addresses[start : start + most]) for start in range(0, len(addresses), most)]
         return np.concatenate(rounds) if rounds else addresses.copy()
@@ -90,6 +95,16 @@ class AddressPseudonyms:
     def _encrypted(self, blocks: bytes | memoryview) -> bytes:
         encryptor = self._cipher.encryptor()
         return encryptor.update(blocks) + encryptor.finalize()
+
+    def _few(self, addresses: Octets) -> Octets:
+        """Of a few addresses: every prefix of each, without a search for those they share."""
+        count, width = addresses.shape
+        masks = _PREFIXES[: 8 * width]
+        padded = np.zeros((count, 1, _BLOCK), np.uint8)
+        padded[:, 0, :width] = addresses
+        blocks = padded & masks | self._pad & ~masks
+        answers = np.frombuffer(self._encrypted(blocks.reshape(-1).data), np.uint8)[::_BLOCK] >> 7
+        return addresses ^ np.packbits(answers.reshape(count, 8 * width), axis=1)
 
     def _some(self, addresses: Octets) -> Octets:
         """Of a few thousand addresses, as words: one of 32 bits, or two of 64."""

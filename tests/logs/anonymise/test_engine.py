@@ -246,7 +246,7 @@ def test_a_name_met_in_a_path_or_announced_in_a_text_is_found_in_every_text_of_i
     """Whatever the order of the fields: paths are treated before texts, and texts are searched together."""
     policy = SourcePolicy.parse("{version: 1, source: s, format: json, fields: {first: scrub, share: path, home: path, last: scrub}}")
     event = {
-        "first": "ticket krbtgt/fileserver77, then oldhand and bwexler", "share": "\\\\fileserver77\\public", "home": "/home/bwexler/x",
+        "first": "ticket krbtgt/fileserver77, then oldhand and bwexler", "share": "\\\\fileserver77\\public", "home": f"/{HOMES}/bwexler/x",
         "last": "session opened for user oldhand",
     }
     treated = Anonymiser(policy, EpochKey.for_tests()).batch([event]).events[0]

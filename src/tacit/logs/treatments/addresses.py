@@ -25,18 +25,26 @@ _MOST_WALKS = 64
 _MOST_REMEMBERED = 300_000
 
 
-class _Network:
-    """Addresses that share a prefix."""
+class _Networks:
+    """Addresses that share a prefix with one of some networks."""
 
-    def __init__(self, text: str) -> None:
-        network = ip_network(text)
-        self.first = np.frombuffer(network.network_address.packed, np.uint8)
-        self.mask = np.frombuffer(network.netmask.packed, np.uint8)
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._of: dict[int, tuple[Octets, Octets]] = {}
+        networks = [ip_network(text) for text in texts]
+        for width in (4, 16):
+            own = [network for network in networks if network.max_prefixlen == 8 * width]
+            firsts, masks = (b"".join(part.packed for part in parts) for parts in zip(*((n.network_address, n.netmask) for n in own), strict=True))
+            self._of[width] = np.frombuffer(firsts, np.uint8).reshape(-1, width), np.frombuffer(masks, np.uint8).reshape(-1, width)
 
-    def holds(self, octets: Octets) -> NDArray[np.bool_]:
-        if octets.shape[1] != len(self.first):
-            return np.zeros(len(octets), bool)
-        return np.asarray(((octets & self.mask) == self.first).all(axis=1))
+    def masks(self, octets: Octets) -> tuple[NDArray[np.bool_], Octets]:
+        """Which addresses are in one, and that network's mask."""
+        firsts, masks = self._of[octets.shape[1]]
+        holding = ((octets[:, None, :] & masks) == firsts).all(axis=2)
+        return holding.any(axis=1), masks[holding.argmax(axis=1)]
+
+    def hold(self, octets: Octets) -> NDArray[np.bool_]:
+        """Which addresses are in one."""
+        return self.masks(octets)[0]
 
 
 class Addresses:
@@ -55,8 +63,7 @@ class Addresses:
 
     def __init__(self, key: Key, *, kept: Sequence[str] = ()) -> None:
         self._pseudonyms = AddressPseudonyms(key.secret("address"))
-        self._kept = [_Network(text) for text in (*_KEPT, *kept)]
-        self._inside = [_Network(text) for text in _INSIDE]
+        self._kept, self._inside = _Networks((*_KEPT, *kept)), _Networks(_INSIDE)
         self._memo: dict[str, str | None] = {}
 
     def __repr__(self) -> str:
@@ -100,13 +107,9 @@ class Addresses:
 
     def _plain(self, octets: Octets) -> Octets:
         found = self._pseudonyms.octets(octets)
-        inside = np.zeros(len(octets), bool)
-        for network in self._inside:
-            own = network.holds(octets)
-            if own.any():
-                found[own] = octets[own] & network.mask | found[own] & ~network.mask
-                inside |= own
-        kept = self._special(octets)
+        inside, masks = self._inside.masks(octets)
+        found[inside] = (octets & masks | found & ~masks)[inside]
+        kept = self._kept.hold(octets)
         found[kept] = octets[kept]
         self._walk(found, ~(inside | kept))
         return found
@@ -114,19 +117,11 @@ class Addresses:
     def _walk(self, found: Octets, public: NDArray[np.bool_]) -> None:
         rows = np.flatnonzero(public)
         for _ in range(_MOST_WALKS):
-            taken = self._special(found[rows])
-            for network in self._inside:
-                taken |= network.holds(found[rows])
+            taken = self._kept.hold(found[rows]) | self._inside.hold(found[rows])
             rows = rows[taken]
             if not len(rows):
                 return
             found[rows] = self._pseudonyms.octets(np.ascontiguousarray(found[rows]))
-
-    def _special(self, octets: Octets) -> NDArray[np.bool_]:
-        special = np.zeros(len(octets), bool)
-        for network in self._kept:
-            special |= network.holds(octets)
-        return special
 
 
 def _maybe(text: str) -> bool:

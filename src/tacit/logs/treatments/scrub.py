@@ -10,7 +10,7 @@ A name that no field has ever held and that no such context announces stays read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -24,74 +24,33 @@ from tacit.logs.treatments.encoded import ENCODED, decoded
 from tacit.logs.treatments.identities import COMMON, WORD
 from tacit.logs.treatments.names import Names
 from tacit.logs.treatments.numbers import Numbers
+from tacit.logs.treatments.patterns import (
+    ACCOUNT,
+    FORM,
+    FORMS,
+    IPV4,
+    MACHINES,
+    PEOPLE,
+    SECRETS,
+    SIGNS_OF_SECRETS,
+    TOKENS,
+    announced,
+    announced_in,
+    extracted,
+    free,
+)
 from tacit.logs.treatments.pseudonyms import WRITTEN
-from tacit.logs.wordlist import words
 
 SECRET = "[secret]"  # noqa: S105 - what stands where a secret was
 CARD = "[card]"
 
-_DIVIDERS = r"""\s"'<>()\[\]{},;|&=/\\^`!?*#"""
-_TOKENS = rf"[^{_DIVIDERS}]+|[{_DIVIDERS}]+"
-_SECRETS = (
-    r"(?i)((?:pass(?:word|wd|phrase)?|pwd|secret|api[_-]?key|access[_-]?key|client[_-]?secret|auth[_-]?token|token)[\"']?\s{0,3}[=:]\s{0,3}[\"']?)"
-    r"[^\s\"'&;,]{2,}",
-    r"(?i)((?:--?|/)(?:pass(?:word|wd)?|pwd|secret|api-?key|token)\s{1,3}[\"']?)[^\s\"'&;,]{2,}",
-    r"(?i)((?:authorization:\s{0,3})?\b(?:bearer|basic)\s{1,3})[A-Za-z0-9._~+/=-]{8,}",
-    r"((?:[a-z][a-z0-9+.-]{1,20})://)[^\s/@:]{1,64}:[^\s/@]{1,128}@",
-    r"()\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}",
-    r"()\bAKIA[0-9A-Z]{16}\b",
-)
-_SIGNS_OF_SECRETS = ["pass", "pwd", "secret", "api", "access", "token", "bearer", "basic", "://", "eyj", "akia"]
-_HOMES = r"(?i)(?:[\\/](?:users|home|profiles|documents and settings)[\\/]{1,2}[^\\/\"'<>|:*?;,&=()\s]{1,64})"
-_SPACED_HOMES = r"(?i)(?:[\\/](?:users|documents and settings)[\\/]{1,2}[^\\/\"'<>|:*?;,&=()\t\r\n]{1,64}[\\/])"
-_SAID = (
-    r"(?i)(?:\b(?:user|username|user_name|acct|account|login|ruser|logname|for invalid user|invalid user|session opened for user|"
-    r"session closed for user)[\"']?(?:\s{0,2}[=:]\s{0,2}|\s)[\"']?[^\s\"',;&|<>()=:]{2,64})"
-)
-_LOGON = r"(?i)(?:\b(?:accepted|failed) \S{1,30} for (?:invalid user )?\S{1,64} from )"
-_SHARE = r"\\\\[A-Za-z0-9._-]{2,255}\\"
-_REMOTE = r"(?i)(?:(?:/node|/v|/s|/server|-computername|--host|--hostname|--server)[:=\s]\s{0,2}[\"']?[A-Za-z][A-Za-z0-9._-]{2,255})"
-_ACCOUNT = r"[A-Za-z0-9.-]{2,63}\\[A-Za-z0-9._$-]{2,64}"
-_SLASHED = [slash + folder for slash in "/\\" for folder in ("users", "home", "profiles", "documents and settings")]
-_Announced = tuple[tuple[str, list[str], Callable[[str], str]], ...]
-"""Where texts say that a name follows: pattern, signs that it may match, and how the name is read."""
-_PEOPLE: _Announced = (
-    (_HOMES, _SLASHED, lambda found: re.split(r"[\\/]+", found)[-1]),
-    (_SPACED_HOMES, _SLASHED, lambda found: re.split(r"[\\/]+", found.rstrip("\\/"))[-1]),
-    (_SAID, ["user", "acct", "account", "login", "logname"], lambda found: re.split(r"[\s=:\"']+", found)[-1]),
-    (_LOGON, ["accepted ", "failed "], lambda found: found.split()[-2]),
-)
-_MACHINES: _Announced = (
-    (_SHARE, ["\\\\"], lambda found: found.strip("\\")),
-    (_REMOTE, ["/node", "/v", "/s", "computername", "host", "server"], lambda found: re.split(r"[:=\s\"']+", found)[-1]),
-)
-_SPOKEN = frozenset(
-    words("for, from, is, was, has, not, the, and, with, logged, authentication, unknown, name, to, in, on, of, session, by, at, id, opened, closed")
-)
-
-_IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)")
-_FORMS = re.compile(
-    r"(?P<email>[A-Za-z0-9._%+\-\u0080-\U0010ffff]{1,64}@[A-Za-z0-9.\-\u0080-\U0010ffff]{1,253})"
-    r"|(?P<four>(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d))"
-    r"|(?P<mac>(?<![0-9A-Fa-f:-])[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}"
-    r"(?![0-9A-Fa-f:-]))"
-    r"|(?P<cisco>(?<![0-9A-Za-z.])[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}(?![0-9A-Za-z.]))"
-    r"|(?P<sid>[Ss]-1-(?:5-21|12-1)(?:-\d{1,10}){3,5})"
-    r"|(?P<six>::ffff:\d{1,3}(?:\.\d{1,3}){3}|(?<![0-9A-Za-z])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,64}:[0-9A-Fa-f]{0,4}(?![0-9A-Za-z]))"
-    r"|(?P<card>(?<![0-9A-Za-z-])\d{4}-?\d{4}-?\d{4}-?\d{1,7}(?![0-9A-Za-z-]))"
-    r"|(?P<host>(?<![A-Za-z0-9_.-])[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})+)"
-)
-"""Everything that is recognised by how it is written, in one pass."""
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
-_RUN = re.compile(ENCODED)
-_FORM = re.compile(
-    r"[@%]|[A-Za-z0-9]\.[A-Za-z]|[0-9A-Fa-f][:-][0-9A-Fa-f]{2}[:-]|:.*:|\d\.\d|[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}|[sS]-1-|\d{12}|\d{4}-\d{4}-"
-)
-"""What a token must hold to be recognised by how it is written."""
+_RUN, _ACCOUNT, _TOKEN = re.compile(ENCODED), re.compile(ACCOUNT), re.compile(TOKENS)
 _LONGEST_NAME = 14
 _MOST_TOKENS = 400_000
 _DEEPEST = 2
 _ROUNDS = 3
+_FEW = 500
 
 
 class Scrubber:
@@ -114,36 +73,55 @@ class Scrubber:
 
     def texts(self, texts: Sequence[str], *, depth: int = 0) -> list[str]:
         """The texts with everything found replaced, in the same order."""
+        if len(texts) < _FEW:
+            return self._few(texts, depth)
         column = pl.Series("text", texts, pl.String)
-        self._learn(column)
+        slashed = column.filter(column.str.contains("\\", literal=True))
+        self._learn(announced(column, PEOPLE), announced(column, MACHINES), extracted(slashed, ACCOUNT) if len(slashed) else ())
         column = self._without_secrets(column)
         column = self._reencoded(column, depth)
         return self._replaced(column, depth)
 
-    def _learn(self, column: Any) -> None:
+    def _few(self, texts: Sequence[str], depth: int) -> list[str]:
+        """The same for a few texts, where calls on whole columns would cost more than they save."""
+        self._learn(announced_in(texts, PEOPLE), announced_in(texts, MACHINES), (found for text in texts for found in _ACCOUNT.findall(text)))
+        plain = [_without_secrets(text) if any(map(text.lower().__contains__, SIGNS_OF_SECRETS)) else text for text in texts]
+        if depth < _DEEPEST:
+            changed = self._hidden(dict.fromkeys(run for text in plain for run in _RUN.findall(text)), depth)
+            if changed:
+                plain = [_RUN.sub(lambda found: changed.get(found.group(), found.group()), text) for text in plain]
+        cut = [_TOKEN.findall(text) for text in plain]
+        for _ in range(_ROUNDS):
+            version = self._identities.version
+            self._forget()
+            found = ["".join([self._remembered(token, depth) for token in tokens]) for tokens in cut]
+            if self._identities.version == version:
+                break
+        return found
+
+    def _learn(self, people: Iterable[str], machines: Iterable[str], accounts: Iterable[str]) -> None:
         """Names that the texts themselves announce go into the dictionary first."""
-        for name in _announced(column, _PEOPLE):
+        for name in people:
             self._name(name)
-        for name in _announced(column, _MACHINES):
-            if _free(name.lower()) and not any(part in COMMON for part in name.lower().split(".")):
+        for name in machines:
+            if free(name.lower()) and not any(part in COMMON for part in name.lower().split(".")):
                 self._names.host(name)
-        slashed = column.filter(column.str.contains("\\", literal=True))
-        for found in _extracted(slashed, _ACCOUNT) if len(slashed) else ():
+        for found in accounts:
             domain, _, name = found.partition("\\")
             if domain.lower() in self._identities:
                 self._name(name)
 
     def _name(self, name: str) -> None:
         name = name.strip(".-_")
-        if len(name) > 2 and name.lower() not in self._identities and _free(name.lower()):
+        if len(name) > 2 and name.lower() not in self._identities and free(name.lower()):
             self._names.user(name)
 
     def _without_secrets(self, column: Any) -> Any:
-        suspect = column.str.contains_any(_SIGNS_OF_SECRETS, ascii_case_insensitive=True)
+        suspect = column.str.contains_any(SIGNS_OF_SECRETS, ascii_case_insensitive=True)
         if not suspect.any():
             return column
         some = column.filter(suspect)
-        for pattern in _SECRETS:
+        for pattern in SECRETS:
             some = some.str.replace_all(pattern, "${1}" + SECRET)
         return column.scatter(suspect.arg_true(), some)
 
@@ -155,19 +133,21 @@ class Scrubber:
         if not suspect.any():
             return column
         some = column.filter(suspect)
-        hidden = {run: text for run in set(_extracted(some, ENCODED)) if (text := decoded(run)) is not None}
-        if not hidden:
-            return column
-        treated = self.texts([text.text for text in hidden.values()], depth=depth + 1)
-        changed = {run: text.encoded(new) for (run, text), new in zip(hidden.items(), treated, strict=True) if new != text.text}
+        changed = self._hidden(extracted(some, ENCODED), depth)
         if not changed:
             return column
         replaced = [_RUN.sub(lambda found: changed.get(found.group(), found.group()), text) for text in some.to_list()]
         return column.scatter(suspect.arg_true(), pl.Series(replaced, dtype=pl.String))
 
+    def _hidden(self, runs: Iterable[str], depth: int) -> dict[str, str]:
+        """What may be encoded, and hides something to replace: what it becomes."""
+        hidden = {run: text for run in runs if (text := decoded(run)) is not None}
+        treated = self.texts([text.text for text in hidden.values()], depth=depth + 1) if hidden else []
+        return {run: text.encoded(new) for (run, text), new in zip(hidden.items(), treated, strict=True) if new != text.text}
+
     def _replaced(self, column: Any, depth: int) -> list[str]:
         """Token by token: each different token that may hold something is looked at once."""
-        lists = column.str.extract_all(_TOKENS).rechunk().to_arrow()
+        lists = column.str.extract_all(TOKENS).rechunk().to_arrow()
         coded = pc.list_flatten(lists).dictionary_encode()
         tokens = pl.Series("token", coded.dictionary)
         places, new = self._looked_up(tokens, depth)
@@ -182,7 +162,8 @@ class Scrubber:
 
     def _looked_up(self, tokens: Any, depth: int) -> tuple[list[int], list[str]]:
         """Which tokens change, and into what. A name that is found on the way may stand in another token, so that all are looked at again."""
-        formed, words = tokens.str.contains(_FORM.pattern), tokens.str.to_lowercase().str.extract_all(WORD.pattern)
+        formed = tokens.str.contains(FORM.pattern) | (tokens.str.len_bytes() != tokens.str.len_chars())
+        words = tokens.str.to_lowercase().str.extract_all(WORD.pattern)
         for _ in range(_ROUNDS):
             version = self._identities.version
             suspect = (formed | self._named(words)).arg_true()
@@ -198,26 +179,30 @@ class Scrubber:
         hits = self._identities.parts.intersection(flat.unique().to_list())
         if not hits:
             return pl.Series(np.zeros(len(words), bool))
-        found = flat.is_in(pl.Series(list(hits), dtype=pl.String)).to_numpy()
+        found = flat.is_in(list(hits)).to_numpy()
         named = np.zeros(len(words), bool)
         named[np.repeat(np.arange(len(words)), counts.to_numpy())[found]] = True
         return pl.Series(named)
 
     def _treated(self, tokens: list[str], depth: int) -> list[str]:
         # All addresses in one call: one alone costs as much as a thousand.
-        self._addresses.texts(sorted(set(_IPV4.findall("\n".join(tokens)))))
-        if depth:  # Further in, less is decoded: what is found there holds there only.
-            return [self._token(token, depth) for token in tokens]
+        self._addresses.texts(sorted(set(IPV4.findall("\n".join(tokens)))))
         self._forget()
-        found = []
-        for token in tokens:
-            new = self._tokens.get(token)
-            if new is None:
-                new = self._tokens[token] = self._token(token, depth)
-                for word in WORD.findall(token.lower()):
+        return [self._remembered(token, depth) for token in tokens]
+
+    def _remembered(self, token: str, depth: int) -> str:
+        """What a token becomes. Further in, less is decoded: what is found there holds there only."""
+        if depth:
+            return self._token(token, depth)
+        new = self._tokens.get(token)
+        if new is None:
+            words = WORD.findall(token.lower())
+            suspect = FORM.search(token) is not None or not self._identities.parts.isdisjoint(words)
+            new = self._tokens[token] = self._token(token, depth) if suspect else token
+            for word in words:
+                if len(word) > 2:
                     self._holding.setdefault(word, []).append(token)
-            found.append(new)
-        return found
+        return new
 
     def _forget(self) -> None:
         """What was found to be nobody's may be somebody's since: tokens that hold a word of a new name are looked at again."""
@@ -255,7 +240,7 @@ class Scrubber:
 
     def _forms(self, token: str) -> str:
         """Everything that is recognised by how it is written."""
-        return _FORMS.sub(self._form, token) if _FORM.search(token) else token
+        return FORMS.sub(self._form, token) if FORM.search(token) else token
 
     def _form(self, found: re.Match[str]) -> str:
         text, kind = found.group(), found.lastgroup
@@ -320,23 +305,13 @@ class Scrubber:
         return place, None
 
 
-def _extracted(column: Any, pattern: str) -> Iterable[str]:
-    """All different matches of a pattern."""
-    found: list[str] = column.str.extract_all(pattern).explode().drop_nulls().unique(maintain_order=True).to_list()
-    return found
+_SECRET_FORMS = tuple(map(re.compile, SECRETS))
 
 
-def _announced(column: Any, announced: _Announced) -> Iterator[str]:
-    for pattern, signs, read in announced:
-        some = column.filter(column.str.contains_any(signs, ascii_case_insensitive=True))
-        yield from map(read, _extracted(some, pattern) if len(some) else ())
-
-
-def _free(low: str) -> bool:
-    """Whether a word that stands where a name is expected may be one."""
-    if low in COMMON or low in _SPOKEN or low.isdigit() or "%" in low or "*" in low:
-        return False
-    return WRITTEN.match(low) is None and _IPV4.fullmatch(low) is None
+def _without_secrets(text: str) -> str:
+    for form in _SECRET_FORMS:
+        text = form.sub(rf"\g<1>{SECRET}", text)
+    return text
 
 
 def _luhn(text: str) -> bool:

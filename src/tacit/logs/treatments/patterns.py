@@ -1,0 +1,129 @@
+"""What free text is searched for: patterns, and the places where a text itself says that a name follows.
+
+Two engines of regular expressions read these: one for whole columns, one for a few texts at a time. They differ in what they call a space or a digit;
+`spelt` writes both out, so that they find the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tacit.logs.treatments.identities import COMMON
+from tacit.logs.treatments.pseudonyms import WRITTEN
+from tacit.logs.wordlist import words
+
+_SPACE = "\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_PIECES = re.compile(r"\\.|\[\^?|\]|[^\\\[\]]+", re.DOTALL)
+
+
+def spelt(pattern: str) -> str:
+    r"""A pattern whose ``\s``, ``\S`` and ``\d`` are written out, and after ``(?i)`` the two cases of each ASCII letter outside of classes.
+
+    >>> spelt(r"\d[x\d]") == "[0-9][x0-9]", spelt("(?i)a[bB]1")
+    (True, '[aA][bB]1')
+    """
+    cases = pattern.startswith("(?i)")
+    found, inside = [], False
+    for piece in _PIECES.findall(pattern.removeprefix("(?i)")):
+        chars = {r"\s": _SPACE, r"\d": "0-9", r"\S": f"^{_SPACE}"}.get(piece)
+        if chars is not None:
+            piece = chars if inside else f"[{chars}]"
+        elif cases and not inside and piece[0] not in "\\[":
+            piece = "".join(f"[{sign.lower()}{sign.upper()}]" if sign.isascii() and sign.isalpha() else sign for sign in piece)
+        found.append(piece)
+        inside = piece == "[" or piece == "[^" or (inside and piece != "]")
+    return "".join(found)
+
+
+_DIVIDERS = r"""\s"'<>()\[\]{},;|&=/\\^`!?*#"""
+TOKENS = spelt(rf"[^{_DIVIDERS}]+|[{_DIVIDERS}]+")
+"""What texts are cut into."""
+_SECRETS = (
+    r"(?i)((?:pass(?:word|wd|phrase)?|pwd|secret|api[_-]?key|access[_-]?key|client[_-]?secret|auth[_-]?token|token)[\"']?\s{0,3}[=:]\s{0,3}[\"']?)"
+    r"[^\s\"'&;,]{2,}",
+    r"(?i)((?:--?|/)(?:pass(?:word|wd)?|pwd|secret|api-?key|token)\s{1,3}[\"']?)[^\s\"'&;,]{2,}",
+    r"(?i)((?:authorization:\s{0,3})?\b(?:bearer|basic)\s{1,3})[A-Za-z0-9._~+/=-]{8,}",
+    r"((?:[a-z][a-z0-9+.-]{1,20})://)[^\s/@:]{1,64}:[^\s/@]{1,128}@",
+    r"()\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}",
+    r"()\bAKIA[0-9A-Z]{16}\b",
+)
+SECRETS = tuple(map(spelt, _SECRETS))
+"""Passwords and tokens, with what stands before them."""
+SIGNS_OF_SECRETS = ["pass", "pwd", "secret", "api", "access", "token", "bearer", "basic", "://", "eyj", "akia"]
+_HOMES = spelt(r"(?i)(?:[\\/](?:users|home|profiles|documents and settings)[\\/]{1,2}[^\\/\"'<>|:*?;,&=()\s]{1,64})")
+_SPACED_HOMES = spelt(r"(?i)(?:[\\/](?:users|documents and settings)[\\/]{1,2}[^\\/\"'<>|:*?;,&=()\t\r\n]{1,64}[\\/])")
+_SAID = spelt(
+    r"(?i)(?:\b(?:user|username|user_name|acct|account|login|ruser|logname|for invalid user|invalid user|session opened for user|"
+    r"session closed for user)[\"']?(?:\s{0,2}[=:]\s{0,2}|\s)[\"']?[^\s\"',;&|<>()=:]{2,64})"
+)
+_LOGON = spelt(r"(?i)(?:\b(?:accepted|failed) \S{1,30} for (?:invalid user )?\S{1,64} from )")
+_SHARE = r"\\\\[A-Za-z0-9._-]{2,255}\\"
+_REMOTE = spelt(r"(?i)(?:(?:/node|/v|/s|/server|-computername|--host|--hostname|--server)[:=\s]\s{0,2}[\"']?[A-Za-z][A-Za-z0-9._-]{2,255})")
+ACCOUNT = r"[A-Za-z0-9.-]{2,63}\\[A-Za-z0-9._$-]{2,64}"
+_AFTER = re.compile(spelt(r"[\s=:\"']+"))
+_SLASHED = [slash + folder for slash in "/\\" for folder in ("users", "home", "profiles", "documents and settings")]
+Announced = tuple[tuple[str, list[str], Callable[[str], str]], ...]
+"""Where texts say that a name follows: pattern, signs that it may match, and how the name is read."""
+PEOPLE: Announced = (
+    (_HOMES, _SLASHED, lambda found: re.split(r"[\\/]+", found)[-1]),
+    (_SPACED_HOMES, _SLASHED, lambda found: re.split(r"[\\/]+", found.rstrip("\\/"))[-1]),
+    (_SAID, ["user", "acct", "account", "login", "logname"], lambda found: _AFTER.split(found)[-1]),
+    (_LOGON, ["accepted ", "failed "], lambda found: found.split()[-2]),
+)
+MACHINES: Announced = (
+    (_SHARE, ["\\\\"], lambda found: found.strip("\\")),
+    (_REMOTE, ["/node", "/v", "/s", "computername", "host", "server"], lambda found: _AFTER.split(found)[-1]),
+)
+_SPOKEN = frozenset(
+    words("for, from, is, was, has, not, the, and, with, logged, authentication, unknown, name, to, in, on, of, session, by, at, id, opened, closed")
+)
+
+IPV4 = re.compile(spelt(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)"))
+FORMS = re.compile(spelt(
+    r"(?P<email>[A-Za-z0-9._%+\-\u0080-\U0010ffff]{1,64}@[A-Za-z0-9.\-\u0080-\U0010ffff]{1,253})"
+    r"|(?P<four>(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d))"
+    r"|(?P<mac>(?<![0-9A-Fa-f:-])[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}"
+    r"(?![0-9A-Fa-f:-]))"
+    r"|(?P<cisco>(?<![0-9A-Za-z.])[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}(?![0-9A-Za-z.]))"
+    r"|(?P<sid>[Ss]-1-(?:5-21|12-1)(?:-\d{1,10}){3,5})"
+    r"|(?P<six>::ffff:\d{1,3}(?:\.\d{1,3}){3}|(?<![0-9A-Za-z])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,64}:[0-9A-Fa-f]{0,4}(?![0-9A-Za-z]))"
+    r"|(?P<card>(?<![0-9A-Za-z-])\d{4}-?\d{4}-?\d{4}-?\d{1,7}(?![0-9A-Za-z-]))"
+    r"|(?P<host>(?<![A-Za-z0-9_.-])[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})+)"
+))
+"""Everything that is recognised by how it is written, in one pass."""
+FORM = re.compile(spelt(
+    r"[@%]|[A-Za-z0-9]\.[A-Za-z]|[0-9A-Fa-f][:-][0-9A-Fa-f]{2}[:-]|:.*:|\d\.\d|[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}|[sS]-1-|\d{12}|\d{4}-\d{4}-"
+))
+"""What a token must hold to be recognised by how it is written."""
+
+
+def free(low: str) -> bool:
+    """Whether a word that stands where a name is expected may be one."""
+    if low in COMMON or low in _SPOKEN or low.isdigit() or "%" in low or "*" in low:
+        return False
+    return WRITTEN.match(low) is None and IPV4.fullmatch(low) is None
+
+
+def announced(column: Any, kinds: Announced) -> Iterator[str]:
+    """What the texts of a column say is a name."""
+    for pattern, signs, read in kinds:
+        some = column.filter(column.str.contains_any(signs, ascii_case_insensitive=True))
+        yield from map(read, extracted(some, pattern) if len(some) else ())
+
+
+def announced_in(texts: Sequence[str], kinds: Announced) -> Iterator[str]:
+    """The same for a few texts, one after the other."""
+    lowered = [text.lower() for text in texts]
+    for pattern, signs, read in kinds:
+        compiled = re.compile(pattern)
+        for text, low in zip(texts, lowered, strict=True):
+            if any(map(low.__contains__, signs)):
+                yield from map(read, compiled.findall(text))
+
+
+def extracted(column: Any, pattern: str) -> Sequence[str]:
+    """All different matches of a pattern in a column."""
+    found: list[str] = column.str.extract_all(pattern).explode(empty_as_null=False).drop_nulls().unique(maintain_order=True).to_list()
+    return found

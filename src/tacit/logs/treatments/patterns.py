@@ -18,8 +18,18 @@ _SPACE = "\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u300
 _PIECES = re.compile(r"\\.|\[\^?|\]|[^\\\[\]]+", re.DOTALL)
 
 
+_BORDER, _BORDER_HERE = r"(?-u:\b)", r"(?a:\b)"
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """The same pattern for one text at a time."""
+    return re.compile(pattern.replace(_BORDER, _BORDER_HERE))
+
+
 def spelt(pattern: str) -> str:
-    r"""A pattern whose ``\s``, ``\S`` and ``\d`` are written out, and after ``(?i)`` the two cases of each ASCII letter outside of classes.
+    r"""For columns: a pattern whose ``\s``, ``\S`` and ``\d`` are written out, and after ``(?i)`` both cases of each ASCII letter outside of classes.
+
+    ``\b`` stands between an ASCII letter, digit or underscore and anything else.
 
     >>> spelt(r"\d[x\d]") == "[0-9][x0-9]", spelt("(?i)a[bB]1")
     (True, '[aA][bB]1')
@@ -30,6 +40,8 @@ def spelt(pattern: str) -> str:
         chars = {r"\s": _SPACE, r"\d": "0-9", r"\S": f"^{_SPACE}"}.get(piece)
         if chars is not None:
             piece = chars if inside else f"[{chars}]"
+        elif piece == r"\b":
+            piece = _BORDER
         elif cases and not inside and piece[0] not in "\\[":
             piece = "".join(f"[{sign.lower()}{sign.upper()}]" if sign.isascii() and sign.isalpha() else sign for sign in piece)
         found.append(piece)
@@ -117,10 +129,10 @@ def announced_in(texts: Sequence[str], kinds: Announced) -> Iterator[str]:
     """The same for a few texts, one after the other."""
     lowered = [text.lower() for text in texts]
     for pattern, signs, read in kinds:
-        compiled = re.compile(pattern)
+        form = compiled(pattern)
         for text, low in zip(texts, lowered, strict=True):
             if any(map(low.__contains__, signs)):
-                yield from map(read, compiled.findall(text))
+                yield from map(read, form.findall(text))
 
 
 def extracted(column: Any, pattern: str) -> Sequence[str]:

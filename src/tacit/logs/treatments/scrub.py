@@ -36,6 +36,7 @@ from tacit.logs.treatments.patterns import (
     TOKENS,
     announced,
     announced_in,
+    compiled,
     extracted,
     free,
 )
@@ -305,7 +306,7 @@ class Scrubber:
         return place, None
 
 
-_SECRET_FORMS = tuple(map(re.compile, SECRETS))
+_SECRET_FORMS = tuple(map(compiled, SECRETS))
 
 
 def _without_secrets(text: str) -> str:

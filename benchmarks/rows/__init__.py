@@ -11,6 +11,7 @@ from benchmarks.rows import (
     forecast,
     fraud,
     log_counts,
+    log_detection,
     log_speed,
     logs,
     shadows,
@@ -23,6 +24,7 @@ from benchmarks.rows import (
 
 _MODULES = (
     utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_speed,
+    log_detection,
 )
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 

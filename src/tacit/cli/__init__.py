@@ -14,6 +14,7 @@ _COMMANDS = {
     "account": "which epsilon a noise means, and which noise an epsilon needs",
     "attack": "what a model gives away about those it learned from",
     "defences": "what each defence costs and what it stops, on your records",
+    "detect": "learn what attacks look like in logs, and raise alerts",
     "doctor": "check this installation",
     "forecast": "count records over time, forecast what comes, find what came otherwise",
     "init": "write a commented policy file",

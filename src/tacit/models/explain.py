@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tacit.models.linear import LinearModel
 
 _SHOWN_VALUES = 4
+_TINY = 1e-30
+"""Below it an edge is there to tell zero from everything else."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def _range(kind: Numeric, first: int, last: int) -> str:
     high = None if last == kind.code_count - 1 else kind.origin + float(kind.edges[last - 1])
     if low is None or high is None:
         return "any number" if low is high else f"below {high:.6g}" if low is None else f"{low:.6g} or more"
+    if 0 < low < _TINY:
+        return f"more than 0, below {high:.6g}"
     return f"{low:.6g}" if f"{low:.6g}" == f"{high:.6g}" else f"{low:.6g} to {high:.6g}"
 
 

@@ -1,0 +1,143 @@
+"""``tacit detect``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tacit.cli.specs import POLICY, RUN
+from tacit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tacit.guard import Policy, Records
+    from tacit.logs.detection import Windows
+
+_LENGTHS = ("1d", "12h", "8h", "6h", "4h", "3h", "2h", "1h")
+_FORM = click.option("--input-format", "form", default="ecs", show_default=True, help="Of lines; a file named .parquet is read as such.")
+
+
+@click.group()
+def detect() -> None:
+    """Learn what attacks, or unusual days, look like, and raise alerts."""
+
+
+@detect.command()
+@click.argument("events", nargs=-1, required=True, type=click.Path())
+@POLICY
+@click.option("--budget", required=True, type=float, help="Epsilon that the detector may cost.")
+@click.option("--unit", "protected", help="Refuse unless the policy's privacy unit has this name, such as user-day.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Known incidents: CSV or Parquet with the columns of --entity and date.")
+@click.option("--entity", type=click.Choice(["user.name", "host.name"]), default="user.name", show_default=True, help="Whose windows are judged.")
+@click.option("--window", type=click.Choice(_LENGTHS), default="1d", show_default=True, help="Length of a window; they begin at midnight UTC.")
+@click.option("--alerts-per-day", default=20.0, show_default=True, help="How many alerts a day somebody has time for.")
+@click.option("--output", default="detector", show_default=True, type=click.Path(path_type=Path), help="Folder for the detector.")
+@_FORM
+@RUN
+def train(events: tuple[str, ...], **options: Any) -> None:
+    """Learn a detector from the files EVENTS, in order of time, within a policy.
+
+    With --labels (or events that say themselves whether they are malicious, as simulated ones do) it learns what attacks look like; without, what is
+    unusual. Events may be anonymised ones: pseudonyms serve as well as names.
+    """
+    from tacit.cli.specs import curator_of, policy_for
+    from tacit.guarantee import Budget
+    from tacit.logs.detection import Detector, DetectorSpec, Windows
+
+    policy = policy_for(options)
+    if options["protected"] and options["protected"] != policy.unit.name:
+        raise UsageError(f"Expected a policy whose privacy unit is «{options['protected']}»; {options['policy']} protects «{policy.unit.name}».")
+    spec = DetectorSpec(
+        Budget(options["budget"], policy.budget.delta), Windows(options["entity"], options["window"]), options["alerts_per_day"], options["run"],
+    )
+    table, labels = _table(events, options, spec.windows)
+    with _records(table, policy, spec.windows) as records:
+        curator, ledger = curator_of(records, policy)
+        detector = Detector.fit(spec, curator, labels=labels)
+    detector.save(options["output"], ledger.signing_key)
+    learned = "from labels" if labels else "without labels"
+    click.echo(f"{options['output']}: learned {learned}; {detector.model.guarantee}; ledger entry {detector.model.provenance.charge}")
+
+
+@detect.command()
+@click.argument("events", nargs=-1, required=True, type=click.Path())
+@click.option("--detector", default="detector", show_default=True, type=click.Path(path_type=Path), help="Folder that «tacit detect train» wrote.")
+@click.option("--alerts-per-day", type=float, help="Another budget of alerts than the detector was trained with.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where to write alerts, one JSON object per line; standard output if not given.")
+@click.option("--format", "shape", type=click.Choice(["ecs", "ocsf"]), default="ecs", show_default=True, help="How alerts are written.")
+@_FORM
+def run(events: tuple[str, ...], detector: Path, alerts_per_day: float | None, output: Path | None, shape: str, form: str) -> None:
+    """Score every window of the files EVENTS and write the highest ones as alerts, within the budget of alerts per day.
+
+    Alerts are about persons and are not private: they belong to the analysts who may see the events.
+    """
+    import json
+
+    from tacit.logs.detection import Detector, to_ecs, to_ocsf
+    from tacit.replacing import replacing
+
+    found = Detector.load(detector)
+    if alerts_per_day is not None:
+        found = found.with_alerts(alerts_per_day)
+    write = to_ecs if shape == "ecs" else to_ocsf
+    features = _features(events, form, found.windows, labels=False)
+    lines = [json.dumps(write(alert), separators=(",", ":"), ensure_ascii=False) + "\n" for alert in found.alerts(features)]
+    if output is None:
+        sys.stdout.writelines(lines)
+    else:
+        with replacing(output) as file:
+            file.write("".join(lines).encode())
+    windows = features["window"].n_unique()
+    click.echo(f"{len(lines):,} alerts on {features.height:,} windows of accounts in {windows:,} windows of {found.windows.length}", err=True)
+
+
+def _features(events: tuple[str, ...], form: str, windows: Windows, *, labels: bool) -> pl.DataFrame:
+    from itertools import chain
+
+    from tacit.logs.detection import event_frames
+    from tacit.logs.formats import by_name
+
+    reader = by_name(form)
+    return windows.features(chain.from_iterable(event_frames(path, reader, labels=labels) for path in events))
+
+
+def _table(events: tuple[str, ...], options: dict[str, Any], windows: Windows) -> tuple[pl.DataFrame, bool]:
+    """Rows of features, and whether they have labels."""
+    import polars as pl
+
+    from tacit.logs.detection import labelled
+
+    features = _features(events, options["form"], windows, labels=options["labels"] is None)
+    if not features.height:
+        raise DataError(f"Expected events with «{windows.entity}»; none of the files has one. Name another --entity, or check --input-format.")
+    if options["labels"] is not None:
+        features = labelled(features, _incidents(options["labels"]), windows)
+    known = "malicious" in features.columns and bool(features["malicious"].any())
+    if options["labels"] is not None and not known:
+        raise DataError(f"Expected incidents that belong to the events; no window of {options['labels']} occurs in them.")
+    return features.with_columns(pl.col("malicious").cast(pl.Int64)) if known else features, known
+
+
+def _incidents(path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"Cannot read the incidents {path}; expected CSV with a header, or Parquet.") from error
+
+
+def _records(table: pl.DataFrame, policy: Policy, windows: Windows) -> Records:
+    """The rows as records of the policy's unit. A unit without a column is a row: one account's window."""
+    from tacit.guard import Records
+
+    if policy.unit.column not in (None, windows.entity):
+        raise UsageError(
+            f"Expected a privacy unit of «{windows.entity}» (or of rows), since a row is about one; the policy's is of «{policy.unit.column}»."
+        )
+    time = "window" if policy.unit.column is not None and policy.unit.window is not None else None
+    return Records.open(table.to_arrow(), unit=policy.unit, time=time, max_rows_per_unit=policy.limits.max_rows_per_unit)

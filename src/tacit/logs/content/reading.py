@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tacit.errors import MissingExtra, StorageError, UsageError
 from tacit.logs.content.tree import (
     Compared,
@@ -32,6 +34,7 @@ from tacit.logs.content.tree import (
 _LARGEST = 1 << 20
 _MOST_FILES = 100_000
 _ENDINGS = (".yml", ".yaml")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def parse(text: str, *, name: str = "rule") -> list[Rule]:
     if len(text) > _LARGEST:
         raise UsageError(f"Expected a rule file of at most {_LARGEST:,} characters.")
     try:
-        found = sigma.SigmaCollection.from_yaml(text)
+        found = sigma.SigmaCollection.from_dicts(list(yaml.load_all(text, Loader=_LOADER)))  # noqa: S506 - a safe loader
         if not found.rules:
             raise UsageError("Expected a Sigma rule; the file holds none.")
         if not all(isinstance(rule, SigmaRule) for rule in found.rules):

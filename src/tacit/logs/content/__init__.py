@@ -1,0 +1,9 @@
+"""Detection content under the policy and key of the events: Sigma rules and lists of indicators keep working on pseudonyms, or say why not."""
+
+from __future__ import annotations
+
+from tacit.logs.content.reading import Rule
+from tacit.logs.content.rules import Rules, Translation
+from tacit.logs.content.translating import ELSEWHERE, LOST, VERDICTS, WEAKER, WORKS, Report
+
+__all__ = ["ELSEWHERE", "LOST", "VERDICTS", "WEAKER", "WORKS", "Report", "Rule", "Rules", "Translation"]

@@ -91,7 +91,7 @@ class Columns:
         return self._made[field]
 
     def _make(self, field: str | None) -> Column:
-        places = [place.split(".") for place in self._source.places(field)] if field is not None else []
+        places = [_starts(place.split(".")) for place in self._source.places(field)] if field is not None else []
         known: dict[str, int] = {}
         rows, codes = [], []
         for row, event in enumerate(self.events):
@@ -107,11 +107,22 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
 
 
-def _first(event: Event, places: Sequence[Sequence[str]]) -> list[Any]:
-    for place in places:
-        found = list(_reached(event, place))
-        if found:
-            return found
+_Starts = list[tuple[str, list[str]]]
+
+
+def _starts(path: list[str]) -> _Starts:
+    """All ways to begin a path: a key, and what is left of the path below it."""
+    return [(".".join(path[:length]), path[length:]) for length in range(1, len(path) + 1)]
+
+
+def _first(event: Event, places: Sequence[_Starts]) -> list[Any]:
+    for starts in places:
+        for key, rest in starts:
+            if key in event:
+                value = event[key]
+                found = [value] if not rest and isinstance(value, str) else list(_reached(value, rest))
+                if found:
+                    return found
     return []
 
 

@@ -11,7 +11,7 @@ from benchmarks.rows import (
     forecast,
     fraud,
     log_counts,
-    log_speed,
+    log_sigma,
     logs,
     shadows,
     simulator,
@@ -21,9 +21,7 @@ from benchmarks.rows import (
     utility,
 )  # fmt: skip
 
-_MODULES = (
-    utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_speed,
-)
+_MODULES = (utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_sigma)
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 
 __all__ = ["ROWS"]

@@ -21,7 +21,9 @@ from benchmarks.rows import (
     utility,
 )  # fmt: skip
 
-_MODULES = (utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_sigma)
+_MODULES = (
+    utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_sigma,
+)  # fmt: skip
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 
 __all__ = ["ROWS"]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tacit.errors import MissingExtra
 from tacit.logs.content.columns import Column, Columns, Mask
+from tacit.logs.content.expressions import compiled
 from tacit.logs.content.reading import Rule
 from tacit.logs.content.sources import Source, Wanted
 from tacit.logs.content.tree import (
@@ -233,27 +233,6 @@ def _walk(text: str, pieces: Sequence[str | re.Pattern[str]]) -> bool:
 def _width(expression: re.Pattern[str]) -> int:
     """How many signs an expression without repetition takes."""
     return len(re.sub(r"\\(.)", r"\1", expression.pattern, flags=re.DOTALL))
-
-
-def compiled(value: Regex) -> Callable[[str], Any]:
-    """The search of a regular expression.
-
-    Raises:
-        MissingExtra: RE2, which pySigma brings along, is not installed.
-        ValueError: RE2 does not know it, since it looks around or back.
-    """
-    try:
-        import re2
-    except ImportError:
-        raise MissingExtra("logs", purpose="regular expressions of Sigma rules") from None
-    options = re2.Options()
-    options.log_errors = False
-    prefix = f"(?{value.flags})" if value.flags else ""
-    try:
-        search: Callable[[str], Any] = re2.compile(prefix + value.pattern, options).search
-    except re2.error as error:
-        raise ValueError("RE2 does not know this expression") from error
-    return search
 
 
 def _inside(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from tacit.errors import MissingExtra, StorageError, UsageError
+from tacit.logs.content.expressions import UNKNOWN, compiled
 from tacit.logs.content.tree import (
     Compared,
     Constant,
@@ -112,7 +113,7 @@ def parse(text: str, *, name: str = "rule") -> list[Rule]:
     if len(text) > _LARGEST:
         raise UsageError(f"Expected a rule file of at most {_LARGEST:,} characters.")
     try:
-        found = sigma.SigmaCollection.from_dicts(list(yaml.load_all(text, Loader=_LOADER)))  # noqa: S506 - a safe loader
+        found = sigma.SigmaCollection.from_dicts(list(yaml.load_all(text, Loader=_LOADER)))
         if not found.rules:
             raise UsageError("Expected a Sigma rule; the file holds none.")
         if not all(isinstance(rule, SigmaRule) for rule in found.rules):
@@ -202,7 +203,7 @@ def _value(value: Any) -> Value:
         return Scalar(value.boolean)
     if isinstance(value, kinds.SigmaRegularExpression):
         flags = "".join(sorted(flag.name[0].lower() if flag.name != "DOTALL" else "s" for flag in value.flags))
-        return Regex(str(value.regexp), flags)
+        return _expression(Regex(str(value.regexp), flags))
     if isinstance(value, kinds.SigmaCIDRExpression):
         return Network(str(value.network))
     if isinstance(value, kinds.SigmaCompareExpression):
@@ -210,6 +211,14 @@ def _value(value: Any) -> Value:
     if isinstance(value, kinds.SigmaFieldReference):
         return Reference(value.field, value.starts_with, value.ends_with)
     return Unreadable("a modifier that is not evaluated here")
+
+
+def _expression(value: Regex) -> Value:
+    try:
+        compiled(value)
+    except ValueError:
+        return Unreadable(UNKNOWN)
+    return value
 
 
 def _pattern(value: Any, kinds: Any) -> Value:

@@ -67,7 +67,7 @@ class Searched:
         found = []
         if cut[1] and (begun := _ADDRESS.search(text)) and not _STAYING.match(begun.group()):
             found.append(BEGUN)
-        words = [word.group().lower() for word in _EDGE.finditer(text) if cut[0] and word.start() == 0 or cut[1] and word.end() == len(text)]
+        words = [word.group().lower() for word in _EDGE.finditer(text) if (cut[0] and word.start() == 0) or (cut[1] and word.end() == len(text))]
         if any(word not in COMMON and word in self._names for word in words):
             found.append(WITHIN)
         return found

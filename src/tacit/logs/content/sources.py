@@ -137,7 +137,8 @@ class Source:
         number = place.get("EventID")
         if isinstance(number, dict):
             number = number.get("#text")
-        return str(place.get("Channel") or ""), int(number) if str(number).isdecimal() and len(str(number)) < 10 else -1
+        text = str(number)
+        return str(place.get("Channel") or ""), int(text) if text.isdecimal() and len(text) < 10 else -1
 
 
 def _windows(rule: Rule) -> Wanted | str | None:

@@ -17,7 +17,8 @@ from tacit.logs.treatments import Tools
 PART = "a part of a name, where pseudonyms stand for whole names: only names that stay readable, or are exactly this, are found"
 HIDDEN = "a part of an identifier, of which nothing stays readable"
 INSIDE = "a part of an address that does not begin it: only addresses that stay readable are found"
-_MOST_NETWORKS = 256
+MANY = "more ways to write it than are looked for"
+_MOST_NETWORKS, _MOST_WAYS = 256, 64
 _PSEUDONYM = re.compile(r"[0-9a-f-]*|[a-z]-[2-9a-z]{0,2}(-[0-9a-f]*)?|[2-9a-z]{1,2}-[0-9a-f]*|[a-z]?")
 
 
@@ -76,7 +77,9 @@ def structured(value: Text, whole: Callable[[str], str], stretch: Stretch) -> Be
         piece = _Whole(part, place == 0, place == len(parts) - 1)
         options = list(dict.fromkeys(stretch(piece)))
         reasons += piece.losses
-        made = [(*one, option) for one in made for option in options][:64]
+        made = [(*one, option) for one in made for option in options]
+        if len(made) > _MOST_WAYS:
+            made, reasons = made[:_MOST_WAYS], [*reasons, MANY]
     if Wild.ONE in parts:
         reasons.append(PART)
     return Became(tuple(Text(one) for one in made if one), tuple(dict.fromkeys(reasons)))
@@ -142,7 +145,7 @@ def host_texts(tools: Tools, piece: _Whole) -> list[str]:
     for place, label in enumerate(labels):
         first, last = place == 0, place == len(labels) - 1
         options = [""] if not label else _label(tools, piece, label, (first, last, len(labels) == 1))
-        found = [one + ("" if first else ".") + two for one in found for two in options]
+        found = [one + ("" if first else ".") + two for one in found for two in options][:_MOST_WAYS]
     return [*found, *([kept] if kept else [])]
 
 
@@ -174,7 +177,10 @@ def place(tools: Tools) -> Stretch:
             options = _segment(tools, piece, text, (whole, home, unknown)) if text else [""]
             found = [one + sign + two for one in found for two in options]
             home = text.lower() in ("users", "home", "profiles", "documents and settings")
-        return found[:32]
+            if len(found) > _MOST_WAYS:
+                piece.losses.append(MANY)
+                found = found[:_MOST_WAYS]
+        return found
 
     return stretch
 

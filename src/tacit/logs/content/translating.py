@@ -201,13 +201,15 @@ class Translator:
         if isinstance(value, Network):
             return Became((value,), (COARSE,))
         plain: Any = value.value if isinstance(value, Scalar) else "".join(map(str, value.parts)) if isinstance(value, Text) else None
-        if plain is None or treatment is None or isinstance(value, Text) and not all(isinstance(part, str) for part in value.parts):
+        if plain is None or treatment is None or (isinstance(value, Text) and not all(isinstance(part, str) for part in value.parts)):
             return Became((), (COARSE,))
         found = treatment.many([plain])[0]
         return Became(() if found is None else (Text((found,)) if isinstance(found, str) else Scalar(found),), (COARSE,))
 
 
 def _regex(value: Value) -> Became:
+    if isinstance(value, Unreadable):
+        return Became((), (value.reason,))
     return Became((value,), (SEEN,)) if isinstance(value, Regex) else Became((value,))
 
 

@@ -118,7 +118,7 @@ def parse(text: str, *, name: str = "rule") -> list[Rule]:
             raise UsageError("Expected a Sigma rule; the file holds none.")
         if not all(isinstance(rule, SigmaRule) for rule in found.rules):
             raise UsageError("A correlation of rules is not evaluated here; translate the rules that it names.")
-        return [_rule(rule, name) for rule in found.rules]
+        return [_rule(rule, name if place == 1 else f"{name}-{place}") for place, rule in enumerate(found.rules, 1)]
     except UsageError:
         raise
     except SigmaError as error:

@@ -19,6 +19,8 @@ HIDDEN = "a part of an identifier, of which nothing stays readable"
 INSIDE = "a part of an address that does not begin it: only addresses that stay readable are found"
 MANY = "more ways to write it than are looked for"
 _MOST_NETWORKS, _MOST_WAYS = 256, 64
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)([^/?#]*)(.*)", re.DOTALL)
+_AUTHORITY = re.compile(r"(:?//)([^/?#]+)(/.*)", re.DOTALL)
 _PSEUDONYM = re.compile(r"[0-9a-f-]*|[a-z]-[2-9a-z]{0,2}(-[0-9a-f]*)?|[2-9a-z]{1,2}-[0-9a-f]*|[a-z]?")
 
 
@@ -53,6 +55,17 @@ class _Whole:
 
 Stretch = Callable[[_Whole], Sequence[str]]
 """From a stretch to all texts that may stand for it."""
+
+
+def literal(value: Text) -> Text:
+    """A pattern of URLs in which ``?`` stands for itself: hardly anybody writes ``\\?`` there, and a query begins with it."""
+    made: list[str | Wild] = []
+    for part in ("?" if part is Wild.ONE else part for part in value.parts):
+        if isinstance(part, str) and made and isinstance(made[-1], str):
+            made[-1] += part
+        else:
+            made.append(part)
+    return Text(tuple(made), value.cased)
 
 
 def structured(value: Text, whole: Callable[[str], str], stretch: Stretch) -> Became:
@@ -183,6 +196,48 @@ def place(tools: Tools) -> Stretch:
         return found
 
     return stretch
+
+
+def url(tools: Tools) -> Stretch:
+    """Of URLs: scheme, port and the names of parameters stay; the host goes label by label, the path segment by segment."""
+
+    def stretch(piece: _Whole) -> list[str]:
+        whole = _SCHEME.fullmatch(piece.text) if piece.begins else None
+        if whole is not None:
+            return _from_scheme(tools, piece, whole)
+        host = _AUTHORITY.fullmatch(piece.text)
+        if host is not None:
+            rest = _path_and_query(tools, _Whole(host.group(3), True, piece.ends, piece.losses))
+            return [host.group(1) + tools.names.host(host.group(2)) + one for one in rest]
+        if "/" not in piece.text and not set("?&=") & set(piece.text):
+            return [*host_texts(tools, piece), *place(tools)(piece)]
+        return _path_and_query(tools, piece)
+
+    return stretch
+
+
+def _from_scheme(tools: Tools, piece: _Whole, found: re.Match[str]) -> list[str]:
+    scheme, host, rest = found.groups()
+    if not host:
+        return [piece.text]
+    if not rest:
+        return [scheme + one for one in host_texts(tools, _Whole(host, True, False, piece.losses))]
+    complete = max(map(rest.rfind, "/?&=")) + 1
+    done, tail = tools.places.url(scheme + host + rest[:complete]), rest[complete:]
+    return [done + one for one in (cut(piece, tail, tools.places.segment(tail)) if tail else [""])]
+
+
+def _path_and_query(tools: Tools, piece: _Whole) -> list[str]:
+    path, mark, query = piece.text.partition("?")
+    if not mark and set("&=") & set(path):
+        path, query = "", piece.text
+    found = place(tools)(_Whole(path, piece.begins, piece.ends or bool(mark), piece.losses)) if path else [""]
+    complete = len(query) if piece.ends else max(query.rfind("&"), query.rfind("=")) + 1
+    done = tools.places.url(f"x.example/?{query[:complete]}").partition("?")[2] if complete else ""
+    tail = query[complete:]
+    if tail and query[:complete].endswith("="):
+        piece.losses.append(PART)
+    return [one + mark + done + tail for one in found]
 
 
 def _segment(tools: Tools, piece: _Whole, text: str, known: tuple[bool, bool, bool]) -> list[str]:

@@ -28,7 +28,7 @@ from tacit.logs.content.tree import (
     Value,
     either,
     mapped,
-    tests_of,
+    leaves,
 )
 from tacit.logs.policies import FieldRule, SourcePolicy
 from tacit.logs.treatments import Identities, Key, Tools, build
@@ -97,7 +97,7 @@ class Translator:
     def rules(self, rules: Iterable[Rule]) -> tuple[list[Rule], list[Report]]:
         """The rules that are left, and what became of each."""
         some = list(rules)
-        self.searched.learn(text for rule in some for test in tests_of(rule.tree) for text in _texts(test.value))
+        self.searched.learn(text for rule in some for test in leaves(rule.tree) for text in _texts(test.value))
         done = [self._rule(rule) for rule in some]
         return [rule for rule, report in done if report.verdict in (WORKS, WEAKER)], [report for _, report in done]
 
@@ -194,6 +194,8 @@ class Translator:
             return replace(found, reasons=(*found.reasons, BLANKED))
         if treatment == "address":
             return structures.address(value, tools)
+        if treatment == "url":
+            value = structures.literal(value)
         return structures.structured(value, *_STRUCTURES[treatment](tools))
 
     def _coarse(self, rule: FieldRule, value: Value) -> Became:
@@ -224,7 +226,7 @@ _STRUCTURES: dict[str, Callable[[Tools], _Structure]] = {
     "email": lambda tools: (tools.names.email, structures.user(tools)),
     "host": lambda tools: (tools.names.host, structures.host(tools)),
     "path": lambda tools: (tools.places.path, structures.place(tools)),
-    "url": lambda tools: (tools.places.url, structures.place(tools)),
+    "url": lambda tools: (tools.places.url, structures.url(tools)),
     "sid": lambda tools: (tools.numbers.sid, structures.sid(tools)),
     "mac": lambda tools: (tools.numbers.mac, structures.mac(tools)),
     "id": lambda tools: (lambda text: str(tools.numbers.identifier(text)), structures.opaque),

@@ -175,7 +175,7 @@ def mapped(tree: Tree, change: Callable[[Test], Tree]) -> Tree:
     return both(inner) if isinstance(tree, Both) else either(inner)
 
 
-def tests_of(tree: Tree) -> list[Test]:
+def leaves(tree: Tree) -> list[Test]:
     """Every test in a tree, in order."""
     found: list[Test] = []
     waiting: list[Any] = [tree]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,12 +29,13 @@ from tacit.logs.content.tree import (
 )
 
 _NEVER = "never"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def to_yaml(rule: Rule) -> str:
     r"""A rule as YAML.
 
-    The condition is written out: each test, or list of values of one field, is a detection of its own.
+    A rule whose identifier is no UUID is written without it, as Sigma asks. The condition is written out: each test, or list of values of one field, is a detection of its own.
 
     >>> from tacit.logs.content.tree import Both, Test, Text, Wild
     >>> tree = Both((Test("Image", Text((Wild.ANY, "\\a.exe"))), Test("EventID", Scalar(1))))
@@ -56,7 +58,8 @@ def to_yaml(rule: Rule) -> str:
     detections: dict[str, Any] = {}
     condition = _written(rule.tree, detections)
     source = {name: value for name in ("product", "category", "service") if (value := getattr(rule, name))}
-    body = {"title": rule.title, "id": rule.id, "logsource": source, "detection": {**detections, "condition": condition}}
+    own = {"id": rule.id} if _UUID.fullmatch(rule.id) else {}
+    body = {"title": rule.title, **own, "logsource": source, "detection": {**detections, "condition": condition}}
     more: dict[str, Any] = {"level": rule.level} if rule.level else {}
     if rule.tags:
         more["tags"] = list(rule.tags)

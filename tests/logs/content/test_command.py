@@ -61,7 +61,7 @@ def test_the_table_says_what_works_and_why_not(place: Path) -> None:
 
 def test_events_are_tried_before_and_after_and_everything_is_reported(place: Path) -> None:
     report, folder = place / "report.json", place / "out"
-    (place / "list.txt").write_text("anna.keller\n10.9.0.0/16\n")
+    (place / "list.txt").write_text("type,value\nuser,anna.keller\ncidr,10.9.0.0/16\n")
     more = ("--events", str(place / "events.jsonl"), "--json", str(report), "--output", str(folder), "--indicators", str(place / "list.txt"))
     status, output = run(place, *more)
     assert status == 0

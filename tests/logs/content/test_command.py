@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -73,12 +72,12 @@ def test_events_are_tried_before_and_after_and_everything_is_reported(place: Pat
     assert len(Rules.load(folder)) == 3
     assert "anna.keller" not in "".join(file.read_text() for file in folder.iterdir())
     assert [entry["type"] for entry in body["indicators"]["translated"]] == ["user", "cidr"]
-    assert oct(os.stat(report).st_mode)[-3:] in ("644", "600", "664")
 
 
 def test_fields_may_be_called_otherwise(place: Path) -> None:
     (place / "names.yml").write_text("TargetUserName: SubjectUserName\n")
     assert "SubjectUserName: a part of a name" in run(place, "--fields", str(place / "names.yml"))[1]
     (place / "names.yml").write_text("[1, 2]\n")
-    found = CliRunner().invoke(sigma_check, [str(place / "rules"), "--policy", "pack:windows", "--keys", str(place / "keys"), "--fields", str(place / "names.yml")])
+    arguments = [str(place / "rules"), "--policy", "pack:windows", "--keys", str(place / "keys"), "--fields", str(place / "names.yml")]
+    found = CliRunner().invoke(sigma_check, arguments)
     assert "mapping of names" in str(found.exception)

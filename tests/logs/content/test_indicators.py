@@ -24,7 +24,8 @@ EVENTS = [
     {"ip": "203.0.113.7"}, {"ip": "203.0.113.8"}, {"ip": "198.51.100.99"}, {"ip": "198.51.101.1"}, {"ip": "2001:db8::5"},
     {"machine": "cdn.evil.example"}, {"machine": "notevil.example"}, {"hash": "D41D8CD98F00B204E9800998ECF8427E"},
     {"link": "https://bad.example/a/b"}, {"link": "https://bad.example/a/c"}, {"mail": "mallory@evil.example"}, {"who": "CORP\\Mallory"},
-    {"text": "curl https://x.evil.example/q from 203.0.113.7:443"}, {"text": "nothing to see, mallorysson"}, {"text": "hash=MD5=d41d8cd98f00b204e9800998ecf8427e"},
+    {"text": "curl https://x.evil.example/q from 203.0.113.7:443"}, {"text": "nothing to see, mallorysson"},
+    {"text": "hash=MD5=d41d8cd98f00b204e9800998ecf8427e"},
 ]  # fmt: skip
 
 

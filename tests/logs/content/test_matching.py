@@ -115,7 +115,8 @@ def test_no_text_makes_a_pattern_run_long() -> None:
 
 
 def test_windows_rules_see_only_their_events() -> None:
-    found = Rules.parse("title: t\nlogsource: {product: windows, category: process_creation}\ndetection: {s: {Image|endswith: '\\a.exe'}, condition: s}")
+    source = "{product: windows, category: process_creation}"
+    found = Rules.parse(f"title: t\nlogsource: {source}\ndetection: {{s: {{Image|endswith: '\\a.exe'}}, condition: s}}")
     sysmon = {"Channel": "Microsoft-Windows-Sysmon/Operational", "EventID": 1, "Image": "C:\\a.exe"}
     security = {"Channel": "Security", "EventID": "4688", "NewProcessName": "C:\\A.EXE"}
     nested = {"Event": {"System": {"Channel": "Security", "EventID": {"#text": 4688}}, "EventData": {"NewProcessName": "C:\\a.exe"}}}
@@ -153,7 +154,9 @@ def test_an_expression_that_looks_around_is_refused() -> None:
         rules("{a|re: '(?<!x)y'}")
 
 
-@pytest.mark.parametrize("condition", ["(" * 3_000 + "s" + ")" * 3_000, "not " * 3_001 + "s", "(s or " * 800 + "s" + ")" * 800, "s and " * 2_000 + "s"])
+@pytest.mark.parametrize("condition", [
+    "(" * 3_000 + "s" + ")" * 3_000, "not " * 3_001 + "s", "(s or " * 800 + "s" + ")" * 800, "s and " * 2_000 + "s",
+])  # fmt: skip
 def test_a_condition_made_to_break_the_parser_is_read_or_refused(condition: str) -> None:
     try:
         found = rules("{a: x}", condition)

@@ -58,7 +58,7 @@ Stretch = Callable[[_Whole], Sequence[str]]
 
 
 def literal(value: Text) -> Text:
-    """A pattern of URLs in which ``?`` stands for itself: hardly anybody writes ``\\?`` there, and a query begins with it."""
+    """A pattern of URLs in which ``?`` stands for itself: hardly anybody escapes it there, and a query begins with it."""
     made: list[str | Wild] = []
     for part in ("?" if part is Wild.ONE else part for part in value.parts):
         if isinstance(part, str) and made and isinstance(made[-1], str):

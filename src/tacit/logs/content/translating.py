@@ -27,8 +27,8 @@ from tacit.logs.content.tree import (
     Unreadable,
     Value,
     either,
-    mapped,
     leaves,
+    mapped,
 )
 from tacit.logs.policies import FieldRule, SourcePolicy
 from tacit.logs.treatments import Identities, Key, Tools, build

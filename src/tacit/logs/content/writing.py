@@ -35,7 +35,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def to_yaml(rule: Rule) -> str:
     r"""A rule as YAML.
 
-    A rule whose identifier is no UUID is written without it, as Sigma asks. The condition is written out: each test, or list of values of one field, is a detection of its own.
+    A rule whose identifier is no UUID is written without it, as Sigma asks.
+    The condition is written out: each test, or list of values of one field, is a detection of its own.
 
     >>> from tacit.logs.content.tree import Both, Test, Text, Wild
     >>> tree = Both((Test("Image", Text((Wild.ANY, "\\a.exe"))), Test("EventID", Scalar(1))))

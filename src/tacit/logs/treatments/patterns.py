@@ -71,7 +71,7 @@ _SAID = spelt(
     r"session closed for user)[\"']?(?:\s{0,2}[=:]\s{0,2}|\s)[\"']?[^\s\"',;&|<>()=:]{2,64})"
 )
 _LOGON = spelt(r"(?i)(?:\b(?:accepted|failed) \S{1,30} for (?:invalid user )?\S{1,64} from )")
-_SHARE = r"(?:^|[^A-Za-z0-9_.:)$%~\u0080-\U0010ffff-]|[A-Za-z]{2}:)\\\\[A-Za-z0-9._-]{2,255}\\"
+_SHARE = r"(?:^|[^A-Za-z0-9_.:)$%~\u00c0-\u024f-]|[A-Za-z]{2}:)\\\\[A-Za-z0-9._-]{2,255}\\"
 _REMOTE = spelt(
     r"(?i)(?:(?:/v:|(?:/node|/s|/server|-computername|--host|--hostname|--server)[:=\s])\s{0,2}[\"']?[A-Za-z][A-Za-z0-9._-]{2,255})"
 )

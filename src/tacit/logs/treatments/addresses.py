@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.logs.addresses import AddressPseudonyms
+from tacit.logs.treatments.networks import Images
 from tacit.logs.treatments.pseudonyms import Key
 
 Octets = NDArray[np.uint8]
@@ -65,6 +66,7 @@ class Addresses:
         self._pseudonyms = AddressPseudonyms(key.secret("address"))
         self._kept, self._inside = _Networks((*_KEPT, *kept)), _Networks(_INSIDE)
         self._memo: dict[str, str | None] = {}
+        self._more = tuple(kept)
 
     def __repr__(self) -> str:
         return "Addresses(...)"
@@ -104,6 +106,18 @@ class Addresses:
             found[mapped, :12] = octets[mapped, :12]
             found[mapped, 12:] = self._plain(np.ascontiguousarray(octets[mapped, 12:]))
         return found
+
+    def networks(self, cidr: str) -> list[str]:
+        """The networks of the pseudonyms of all addresses of a network: usually one.
+
+        There are several where the network, or its pseudonym, holds special or private addresses beside others, for those are treated otherwise.
+
+        >>> from tacit.logs.keys import EpochKey
+        >>> addresses = Addresses(EpochKey.for_tests())
+        >>> addresses.networks("10.0.0.0/8"), addresses.networks("127.0.0.1/32"), len(addresses.networks("8.8.8.0/24"))
+        (['10.0.0.0/8'], ['127.0.0.1/32'], 1)
+        """
+        return Images((*_KEPT, *self._more, *_INSIDE), self._plain, self._pseudonyms.octets).of(cidr)
 
     def _plain(self, octets: Octets) -> Octets:
         found = self._pseudonyms.octets(octets)

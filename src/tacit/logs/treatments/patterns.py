@@ -71,8 +71,12 @@ _SAID = spelt(
     r"session closed for user)[\"']?(?:\s{0,2}[=:]\s{0,2}|\s)[\"']?[^\s\"',;&|<>()=:]{2,64})"
 )
 _LOGON = spelt(r"(?i)(?:\b(?:accepted|failed) \S{1,30} for (?:invalid user )?\S{1,64} from )")
-_SHARE = r"\\\\[A-Za-z0-9._-]{2,255}\\"
-_REMOTE = spelt(r"(?i)(?:(?:/node|/v|/s|/server|-computername|--host|--hostname|--server)[:=\s]\s{0,2}[\"']?[A-Za-z][A-Za-z0-9._-]{2,255})")
+_SHARE = r"(?:^|[^A-Za-z0-9_.:)$%~\u00c0-\u024f-]|[A-Za-z]{2}:)\\\\[A-Za-z0-9._-]{2,255}\\"
+_REMOTE = spelt(
+    r"(?i)(?:(?:/v:|(?:/node|/s|/server|-computername|--host|--hostname|--server)[:=\s])\s{0,2}[\"']?[A-Za-z][A-Za-z0-9._-]{2,255})"
+)
+FILES = (".bat", ".cmd", ".cpl", ".dll", ".exe", ".inf", ".msi", ".ocx", ".ps1", ".reg", ".sct", ".txt", ".vbs", ".xml")
+"""What follows «/s» and ends so is a file that is run silently, and no machine."""
 ACCOUNT = r"[A-Za-z0-9.-]{2,63}\\[A-Za-z0-9._$-]{2,64}"
 _AFTER = re.compile(spelt(r"[\s=:\"']+"))
 _SLASHED = [slash + folder for slash in "/\\" for folder in ("users", "home", "profiles", "documents and settings")]
@@ -85,7 +89,7 @@ PEOPLE: Announced = (
     (_LOGON, ["accepted ", "failed "], lambda found: found.split()[-2]),
 )
 MACHINES: Announced = (
-    (_SHARE, ["\\\\"], lambda found: found.strip("\\")),
+    (_SHARE, ["\\\\"], lambda found: found.rstrip("\\").rpartition("\\")[2]),
     (_REMOTE, ["/node", "/v", "/s", "computername", "host", "server"], lambda found: _AFTER.split(found)[-1]),
 )
 _SPOKEN = frozenset(

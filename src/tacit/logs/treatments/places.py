@@ -117,6 +117,8 @@ class Places:
         return "".join(parts)
 
     def _query(self, text: str) -> str:
+        if not text:
+            return ""
         parts = _PAIRS.split(text[1:])
         for place in range(0, len(parts), 2):
             name, equal, value = parts[place].partition("=")

@@ -26,6 +26,7 @@ from tacit.logs.treatments.names import Names
 from tacit.logs.treatments.numbers import Numbers
 from tacit.logs.treatments.patterns import (
     ACCOUNT,
+    FILES,
     FORM,
     FORMS,
     IPV4,
@@ -105,7 +106,8 @@ class Scrubber:
         for name in people:
             self._name(name)
         for name in machines:
-            if free(name.lower()) and not any(part in COMMON for part in name.lower().split(".")):
+            low = name.lower()
+            if free(low) and not low.endswith(FILES) and not any(part in COMMON for part in low.split(".")):
                 self._names.host(name)
         for found in accounts:
             domain, _, name = found.partition("\\")

@@ -41,12 +41,17 @@ class Listener(Protocol):
 @click.option("--policy", required=True, help="The policy of the source: a file, or pack:ecs for one that comes with Tacit.")
 @click.option("--keys", required=True, type=click.Path(path_type=Path), help="The keyring; it may be rotated meanwhile.")
 @click.option("--http", multiple=True, metavar="HOST:PORT", help="Listen for Elasticsearch's _bulk and Splunk's HEC, with health and metrics.")
+@click.option("--listen", multiple=True, metavar="SPEC",
+              help="Listen for udp://HOST:PORT, tcp://, tls://, relp://, relp+tls://; read follow:/PATH, kafka://HOST/TOPIC, nats://HOST/STREAM/SUBJECT.")
+@click.option("--client-ca", type=click.Path(path_type=Path), help="Authorities of which tls:// and relp+tls:// senders must show a certificate.")
+@click.option("--state", type=click.Path(path_type=Path), help="Folder for how far followed files were read.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="NAME:SECRET per line, mode 0600. Needed beyond this machine.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate (chain) as PEM, for every listener. Needed beyond this machine.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key as PEM.")
 @click.option("--plain", is_flag=True, help="Listen beyond this machine without TLS, since a proxy in front has it.")
 @click.option("--to", multiple=True, required=True, metavar="OUTLET",
-              help="Where events go: file:PATH, bulk:URL/INDEX, hec:URL, syslog:HOST:PORT or syslog+tls:HOST:PORT. Several get every event each.")
+              help="Where events go: file:PATH, bulk:URL/INDEX, hec:URL, syslog:HOST:PORT, syslog+tls:HOST:PORT, kafka:HOST:PORT/TOPIC, "
+                   "nats:HOST:PORT/SUBJECT. Several get every event each.")
 @click.option("--to-auth", type=click.Path(path_type=Path), help="Lines of an outlet's name and its Authorization header, such as: bulk ApiKey AbC==")
 @click.option("--to-ca", type=click.Path(path_type=Path), help="Authorities that outlets' certificates are checked against. [default: the system's]")
 @click.option("--rotate", default=0, type=click.IntRange(0), metavar="MIB", help="Begin a new output file at this size. [default: never]")
@@ -84,8 +89,8 @@ def _ready(options: dict[str, Any], stack: ExitStack) -> tuple[Delivery, list[Li
     from tacit.logs.stages import DeadLetters, Delivery, Limits
     from tacit.logs.stages.renewing import Renewing
 
-    if not options["http"]:
-        raise UsageError("Expected a listener; give --http 127.0.0.1:9200")
+    if not options["http"] and not options["listen"]:
+        raise UsageError("Expected a listener; give --http 127.0.0.1:9200 or --listen tcp://127.0.0.1:514")
     rules = SourcePolicy.load(options["policy"])
     form = by_name(rules.format)
     directory = options["directory"]
@@ -96,7 +101,7 @@ def _ready(options: dict[str, Any], stack: ExitStack) -> tuple[Delivery, list[Li
     letters.open()
     delivery = Delivery(renewing, outlets, dead=letters, limits=Limits(most_bytes=options["queue"] << 20))
     stack.callback(delivery.close, timeout=0)
-    return delivery, _listeners(options, stack, delivery, (rules, form))
+    return delivery, [*_listeners(options, stack, delivery, (rules, form)), *_others(options, delivery, form)]
 
 
 def _listeners(options: dict[str, Any], stack: ExitStack, delivery: Delivery, source: tuple[SourcePolicy, LineFormat]) -> list[Listener]:
@@ -117,6 +122,24 @@ def _listeners(options: dict[str, Any], stack: ExitStack, delivery: Delivery, so
         stack.callback(server.close)
         found.append(server)
     return found
+
+
+def _others(options: dict[str, Any], delivery: Delivery, form: LineFormat) -> list[Listener]:
+    """What ``--listen`` names, listening."""
+    from tacit.logs.stages.listeners import Certificates, Listeners, Setting, Spec, listener
+
+    if not options["listen"]:
+        return []
+    tls = _tls(options)
+    specs = [Spec.parse(text) for text in options["listen"]]
+    for spec in specs:
+        if spec.exposed(authenticated=spec.tls and options["client_ca"] is not None) and not options["plain"]:
+            raise UsageError(f"--listen {spec.kind}://{spec.host} can be reached from other machines by anybody. Expected tls:// or relp+tls:// with "
+                             "--client-ca, an address such as 127.0.0.1, or --plain in a network that only senders reach.")
+    setting = Setting(delivery, form, delivery.metrics, tls=None if tls is None else Certificates(*tls, options["client_ca"]), state=options["state"])
+    group = Listeners([listener(spec, setting) for spec in specs])
+    group.start()
+    return [group]
 
 
 async def _run(listeners: Sequence[Listener]) -> None:
@@ -206,7 +229,29 @@ def _outlet(kind: str, rest: str, name: str, options: dict[str, Any], authorizat
     if kind in ("syslog", "syslog+tls"):
         host, port = endpoint(rest, option=f"--to {kind}:")
         return SyslogOutlet(host, port, tls=context_for(ca) if kind == "syslog+tls" else None, name=name)
-    raise UsageError(f"Expected --to file:PATH, bulk:URL/INDEX, hec:URL, syslog:HOST:PORT or syslog+tls:HOST:PORT; got «{kind[:20]}:».")
+    if kind in ("kafka", "nats"):
+        return _broker(kind, rest, name)
+    raise UsageError("Expected --to file:PATH, bulk:URL/INDEX, hec:URL, syslog:HOST:PORT, syslog+tls:HOST:PORT, kafka:HOST:PORT/TOPIC or "
+                     f"nats:HOST:PORT/SUBJECT; got «{kind[:20]}:».")
+
+
+def _broker(kind: str, rest: str, name: str) -> Outlet:
+    """``kafka:HOST:PORT/TOPIC?config=FILE`` or ``nats:HOST:PORT/SUBJECT?creds=FILE&ca=FILE``."""
+    from tacit.logs.stages.listeners import connection, properties
+    from tacit.logs.stages.outlets import KafkaOutlet, NatsOutlet
+
+    place, _, query = rest.partition("?")
+    address, _, target = place.partition("/")
+    host, port = endpoint(address, option=f"--to {kind}:")
+    options = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
+    known = {"config"} if kind == "kafka" else {"creds", "ca"}
+    if not target or set(options) - known:
+        form = "kafka:HOST:PORT/TOPIC?config=FILE" if kind == "kafka" else "nats:HOST:PORT/SUBJECT?creds=FILE&ca=FILE"
+        raise UsageError(f"Expected --to {form}, where what follows the question mark may be absent.")
+    server = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if kind == "kafka":
+        return KafkaOutlet(server, target, more=properties(Path(options["config"])) if options else None, name=name)
+    return NatsOutlet(f"nats://{server}", target, options=connection(options), name=name)
 
 
 def _authorizations(path: Path | None) -> dict[str, str]:

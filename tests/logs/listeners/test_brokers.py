@@ -53,11 +53,11 @@ def test_records_of_a_topic(here: Callable[..., Here], cluster: tuple[str, Any],
     _, producer = cluster
     produce(producer, range(2_000))
     running = here(spec)
-    wait_for(lambda: len(running.outlet.texts) == 2_000, 40)
+    wait_for(lambda: len(running.outlet.texts) == 2_000, 120)
     running.close()
     produce(producer, range(2_000, 2_100))
     again = here(spec)
-    wait_for(lambda: len(again.outlet.texts) >= 100, 40)
+    wait_for(lambda: len(again.outlet.texts) >= 100, 120)
     assert sorted(again.outlet.numbers) == list(range(2_000, 2_100)), "what was committed does not come again"
 
 
@@ -66,11 +66,11 @@ def test_what_is_not_delivered_is_not_committed(here: Callable[..., Here], clust
     produce(producer, range(100))
     running = here(spec)
     running.outlet.fails = True
-    wait_for(lambda: running.delivery.waiting > 0, 40)
+    wait_for(lambda: running.delivery.waiting > 0, 120)
     running.delivery.close(timeout=0.1)
-    wait_for(lambda: not running.group.alive, 40)
+    wait_for(lambda: not running.group.alive, 120)
     again = here(spec)
-    wait_for(lambda: sorted(set(again.outlet.numbers)) == list(range(100)), 60)
+    wait_for(lambda: sorted(set(again.outlet.numbers)) == list(range(100)), 120)
 
 
 @pytest.mark.slow
@@ -80,10 +80,10 @@ def test_a_killed_consumer_of_kafka_loses_nothing(apart: Callable[..., Apart], c
     produce(producer, range(10_000))
     for share in (2_000, 6_000):
         running.start()
-        wait_for(lambda share=share: running.size() > share * 70, 60)  # type: ignore[misc]
+        wait_for(lambda share=share: running.size() > share * 70, 180)  # type: ignore[misc]
         running.kill()
     running.start()
-    wait_for(lambda: len(running.numbers()) == 10_000, 90)
+    wait_for(lambda: len(running.numbers()) == 10_000, 240)
 
 
 def test_a_topic_as_an_outlet(cluster: tuple[str, Any]) -> None:
@@ -170,14 +170,14 @@ async def unacknowledged(server: str) -> tuple[int, int]:
 def test_messages_are_acknowledged_after_delivery(here: Callable[..., Here], server: str) -> None:
     asyncio.run(filled(server, range(1_000)))
     running = here(f"nats://{server}/LOGS/logs.>")
-    wait_for(lambda: sorted(set(running.outlet.numbers)) == list(range(1_000)), 40)
+    wait_for(lambda: sorted(set(running.outlet.numbers)) == list(range(1_000)), 120)
     wait_for(lambda: asyncio.run(unacknowledged(server)) == (0, 0))
     running.outlet.fails = True
     asyncio.run(more(server, record(1_000)))
     time.sleep(1)
     assert asyncio.run(unacknowledged(server)) == (1, 0)
     running.outlet.fails = False
-    wait_for(lambda: asyncio.run(unacknowledged(server)) == (0, 0), 40)
+    wait_for(lambda: asyncio.run(unacknowledged(server)) == (0, 0), 120)
     assert 1_000 in running.outlet.numbers
 
 
@@ -194,10 +194,10 @@ def test_a_killed_consumer_of_nats_loses_nothing(apart: Callable[..., Apart], se
     running = apart(f"nats://{server}/LOGS/logs.>")
     for share in (2_000, 6_000):
         running.start()
-        wait_for(lambda share=share: running.size() > share * 70, 60)  # type: ignore[misc]
+        wait_for(lambda share=share: running.size() > share * 70, 180)  # type: ignore[misc]
         running.kill()
     running.start()
-    wait_for(lambda: len(running.numbers()) == 10_000, 90)
+    wait_for(lambda: len(running.numbers()) == 10_000, 240)
     wait_for(lambda: asyncio.run(unacknowledged(server)) == (0, 0))
 
 

@@ -1,8 +1,12 @@
-"""Where events come from and go to: files, pipes, Parquet; with everything that cannot be treated put aside."""
+"""Where events come from and go to: files, pipes, Parquet, listeners and outlets; with everything that cannot be treated put aside."""
 
 from __future__ import annotations
 
+from tacit.logs.stages.delivery import Busy, Closed, Delivery, Limits, Receipt
+from tacit.logs.stages.metrics import Metrics
 from tacit.logs.stages.parquet import ParquetSink
 from tacit.logs.stages.running import LINES, DeadLetters, LinesSink, Sink, Tally, learn, run
 
-__all__ = ["LINES", "DeadLetters", "LinesSink", "ParquetSink", "Sink", "Tally", "learn", "run"]
+__all__ = [
+    "LINES", "Busy", "Closed", "DeadLetters", "Delivery", "Limits", "LinesSink", "Metrics", "ParquetSink", "Receipt", "Sink", "Tally", "learn", "run",
+]

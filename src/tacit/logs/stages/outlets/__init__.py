@@ -3,5 +3,10 @@
 from __future__ import annotations
 
 from tacit.logs.stages.outlets.base import Outlet, OutletError
+from tacit.logs.stages.outlets.bulk import BulkOutlet
+from tacit.logs.stages.outlets.file import FileOutlet
+from tacit.logs.stages.outlets.hec import HecOutlet
+from tacit.logs.stages.outlets.syslog import SyslogOutlet
+from tacit.logs.stages.outlets.wire import Wire, basic, context_for
 
-__all__ = ["Outlet", "OutletError"]
+__all__ = ["BulkOutlet", "FileOutlet", "HecOutlet", "Outlet", "OutletError", "SyslogOutlet", "Wire", "basic", "context_for"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tacit.errors import StorageError
@@ -29,3 +29,15 @@ class Outlet(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+def divided(texts: list[str], deliver: Callable[[list[str]], list[tuple[int, str]]], *, reason: str) -> list[tuple[int, str]]:
+    """What to do with a batch that a server refuses as a whole: each half by itself, until single events are left.
+
+    >>> divided(["a", "bad", "c"], lambda texts: divided(texts, print, reason="wrong") if "bad" in texts else [], reason="wrong")
+    [(1, 'wrong')]
+    """
+    if len(texts) == 1:
+        return [(0, reason)]
+    middle = len(texts) // 2
+    return [*deliver(texts[:middle]), *((middle + place, why) for place, why in deliver(texts[middle:]))]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tacit.errors import ConfigError
-from tacit.logs.stages.outlets.base import OutletError
+from tacit.logs.stages.outlets.base import OutletError, divided
 from tacit.logs.stages.outlets.wire import Wire
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-+")
@@ -32,6 +32,8 @@ class BulkOutlet:
         """See `Outlet`: the whole batch is delivered again if the server is too busy for some of it."""
         body = "".join(f"{_action(text)}\n{text}\n" for text in texts).encode()
         answer = self._wire.post(self._path, body, kind="application/x-ndjson")
+        if answer.status == 413:
+            return divided(texts, self.deliver, reason="413 too large")
         if answer.status != 200:
             raise OutletError(f"the server answered {answer.status} to a bulk request")
         try:

@@ -29,7 +29,7 @@ class FileOutlet:
 
     def __init__(self, path: str | Path, *, most_bytes: int = 0, name: str = "file") -> None:
         self._path, self._most, self.name = Path(path), most_bytes, name
-        self._file = -1
+        self._file, self._size = -1, 0
         try:
             self._open()
         except OSError as error:

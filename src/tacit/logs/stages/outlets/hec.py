@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
-from tacit.logs.stages.outlets.base import OutletError
+from tacit.logs.stages.outlets.base import OutletError, divided
 from tacit.logs.stages.outlets.wire import Wire
+
+_WRONG = {"5", "6", "12", "13", "15"}
+"""Codes that say something of an event, not of the collector or its token."""
 
 
 class HecOutlet:
@@ -25,12 +28,15 @@ class HecOutlet:
         about = {"sourcetype": sourcetype} | ({"index": index} if index else {})
         self._head = json.dumps(about)[:-1] + ',"event":'
 
-    def deliver(self, texts: list[str]) -> None:
-        """See `Outlet`: one that is not taken as a whole is tried again, and Splunk's code is told."""
+    def deliver(self, texts: list[str]) -> list[tuple[int, str]]:
+        """See `Outlet`. A batch that Splunk finds wrong is divided, until the one event is found."""
         body = "".join(f"{self._head}{text}}}\n" for text in texts).encode()
         answer = self._wire.post("/services/collector/event", body, kind="application/json")
+        if answer.status == 413 or (answer.status == 400 and _code(answer.body) in _WRONG):
+            return divided(texts, self.deliver, reason=f"{answer.status}, code {_code(answer.body)}")
         if answer.status != 200:
             raise OutletError(f"the collector answered {answer.status}, code {_code(answer.body)}")
+        return []
 
     def close(self) -> None:
         """See `Outlet`."""

@@ -1,0 +1,9 @@
+"""The web side of a pipeline: existing shippers send to it as they would to Elasticsearch or to Splunk."""
+
+from __future__ import annotations
+
+from tacit.logs.stages.web.app import WebLimits, application
+from tacit.logs.stages.web.server import WebServer
+from tacit.logs.stages.web.tokens import Tokens
+
+__all__ = ["Tokens", "WebLimits", "WebServer", "application"]

@@ -13,6 +13,7 @@ import click
 from tacit.cli.logs_keys import keys
 from tacit.cli.logs_keys import opened as keyring
 from tacit.cli.logs_reveal import reveal
+from tacit.cli.logs_serve import serve
 from tacit.cli.logs_stats import stats
 from tacit.errors import UsageError
 
@@ -60,7 +61,7 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
     key = ring.epoch(options["epoch"]) if options["epoch"] else ring.active()
     anonymiser = Anonymiser(rules, key, prior=None if options["epoch"] else ring.prior())
     if options["directory"]:
-        _know(anonymiser, options["directory"])
+        know(anonymiser, options["directory"])
     if options["dry_run"]:
         _dry_run(file, anonymiser, form)
         return
@@ -130,7 +131,7 @@ def _sink(output: str, policy: SourcePolicy) -> Iterator[Sink]:
         raise UsageError(f"Expected --output to end in .jsonl or .parquet, or to be -; got «{Path(output).name}».")
 
 
-def _know(anonymiser: Anonymiser, path: Path) -> None:
+def know(anonymiser: Anonymiser, path: Path) -> None:
     """Names from a directory: one per line, or a CSV with columns that say what they are."""
     from tacit.errors import StorageError
 
@@ -195,5 +196,5 @@ def _tell(tally: Tally, policy: SourcePolicy, epoch: str) -> None:
         click.echo(f"local differential privacy: at most ε={policy.epsilon_per_unit_day():g} per unit and day", err=True)
 
 
-for command in (keys, reveal, stats):
+for command in (keys, reveal, serve, stats):
     logs.add_command(command)

@@ -45,18 +45,29 @@ class DeadLetters:
         self._path = Path(path)
         self._file: IO[bytes] | None = None
 
+    def open(self) -> IO[bytes]:
+        """The file; made now if it is not there, so that a wrong name is noticed before anything is read."""
+        if self._file is None:
+            try:
+                self._file = os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+            except OSError as error:
+                raise self._failed(error) from error
+        return self._file
+
     def add(self, record: bytes, *, line: int, reason: str) -> None:
         """Keep one record."""
         try:
-            if self._file is None:
-                self._file = os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+            file = self.open()
             try:
                 content = {"record": record.decode("utf-8")}
             except UnicodeDecodeError:
                 content = {"record_base64": base64.b64encode(record).decode("ascii")}
-            self._file.write(json.dumps({"line": line, "reason": reason} | content).encode() + b"\n")
+            file.write(json.dumps({"line": line, "reason": reason} | content).encode() + b"\n")
         except OSError as error:
-            raise StorageError(f"Cannot write the dead letters {self._path}: {error.strerror}. Name another file with --dead-letters.") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> StorageError:
+        return StorageError(f"Cannot write the dead letters {self._path}: {error.strerror}. Name another file with --dead-letters.")
 
     def flush(self) -> None:
         """Bring everything to the disk."""

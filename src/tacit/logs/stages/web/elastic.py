@@ -46,9 +46,12 @@ def info() -> dict[str, Any]:
 
 
 def parsed(body: bytes, index: str | None) -> tuple[list[Item], list[bytes]]:
-    """The actions of a bulk request, and the documents to be treated.
+    '''The actions of a bulk request, and the documents to be treated.
 
-    >>> parsed(b'{"index":{"_id":"1"}}\\n{"a":1}\\n{"delete":{"_id":"2"}}\\n', "logs")
+    >>> parsed(b"""{"index":{"_id":"1"}}
+    ... {"a":1}
+    ... {"delete":{"_id":"2"}}
+    ... """, "logs")
     ([Item(action='index', index='logs', id='1', line=0), Item(action='delete', index='logs', id='2', line=None)], [b'{"a":1}'])
 
     Args:
@@ -57,14 +60,14 @@ def parsed(body: bytes, index: str | None) -> tuple[list[Item], list[bytes]]:
 
     Raises:
         BodyError: it is no bulk request; nothing of it was taken.
-    """
+    '''
     json = library()
     load, error = json.loads, json.JSONDecodeError
     items: list[Item] = []
     documents: list[bytes] = []
     remembered: dict[bytes, tuple[str, str, str | None]] = {}
     lines = iter(body.split(b"\n"))
-    for number, line in enumerate(lines):
+    for line in lines:
         if not line or line == b"\r":
             continue
         head = remembered.get(line)
@@ -72,7 +75,7 @@ def parsed(body: bytes, index: str | None) -> tuple[list[Item], list[bytes]]:
             try:
                 head = _head(load(line), index)
             except (error, ValueError, TypeError, AttributeError):
-                raise BodyError(400, f"Malformed action/metadata line [{number + len(items) + 1}]: expected one of index, create, update, delete") from None
+                raise BodyError(400, f"Malformed action/metadata line of action {len(items) + 1}: expected index, create, update or delete") from None
             if len(remembered) < 100:
                 remembered[line] = head
         action, name, identifier = head

@@ -48,6 +48,10 @@ class WebServer:
         )
         self._server = _Quiet.of(uvicorn.Server)(config)
         self._socket = bound(host, port)
+        self._scheme, self._host = "http" if tls is None else "https", host
+
+    def __str__(self) -> str:
+        return f"{self._scheme}://{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
 
     @property
     def port(self) -> int:

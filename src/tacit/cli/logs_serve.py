@@ -1,0 +1,221 @@
+"""``tacit logs serve``."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from tacit.errors import DataError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from tacit.logs.formats import LineFormat
+    from tacit.logs.policies import SourcePolicy
+    from tacit.logs.stages import Delivery
+    from tacit.logs.stages.outlets import Outlet
+
+_DRAIN = 30.0
+
+
+class Listener(Protocol):
+    """Where events come in."""
+
+    async def serve(self) -> None:
+        """Listen until `stop`; what has begun is finished."""
+
+    def stop(self) -> None:
+        """Take nothing more."""
+
+
+@click.command()
+@click.option("--policy", required=True, help="The policy of the source: a file, or pack:ecs for one that comes with Tacit.")
+@click.option("--keys", required=True, type=click.Path(path_type=Path), help="The keyring; it may be rotated meanwhile.")
+@click.option("--http", multiple=True, metavar="HOST:PORT", help="Listen for Elasticsearch's _bulk and Splunk's HEC, with health and metrics.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="NAME:SECRET per line, mode 0600. Needed beyond this machine.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate (chain) as PEM, for every listener. Needed beyond this machine.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key as PEM.")
+@click.option("--plain", is_flag=True, help="Listen beyond this machine without TLS, since a proxy in front has it.")
+@click.option("--to", multiple=True, required=True, metavar="OUTLET",
+              help="Where events go: file:PATH, bulk:URL/INDEX, hec:URL, syslog:HOST:PORT or syslog+tls:HOST:PORT. Several get every event each.")
+@click.option("--to-auth", type=click.Path(path_type=Path), help="Lines of an outlet's name and its Authorization header, such as: bulk ApiKey AbC==")
+@click.option("--to-ca", type=click.Path(path_type=Path), help="Authorities that outlets' certificates are checked against. [default: the system's]")
+@click.option("--rotate", default=0, type=click.IntRange(0), metavar="MIB", help="Begin a new output file at this size. [default: never]")
+@click.option("--dead-letters", type=click.Path(path_type=Path), default=Path("dead-letters.jsonl"), show_default=True,
+              help="Where records go that cannot be treated.")
+@click.option("--directory", type=click.Path(path_type=Path), help="Names to look for in texts: one per line, or a CSV with columns user, email, host.")
+@click.option("--queue", default=64, show_default=True, type=click.IntRange(1, 4_096), metavar="MIB", help="Lines that may wait before senders must.")
+def serve(**options: Any) -> None:
+    """Take events from shippers, treat them, and give them on; each is acknowledged when every outlet holds it.
+
+    Shippers need nothing but the new address. SIGTERM delivers what was taken, and stops. A sender that repeats what was not acknowledged loses
+    nothing, whatever happens to this process; what comes twice has the same tacit.id.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="tacit: %(message)s")
+    with ExitStack() as stack:
+        try:
+            delivery, listeners = _ready(options, stack)
+        except StorageError as error:
+            raise DataError(str(error)) from None  # at the beginning a file that cannot be read is a wrong option
+        for listener in listeners:
+            click.echo(f"listening: {listener}", err=True)
+        asyncio.run(_run(listeners))
+        done = delivery.close(timeout=_DRAIN)
+    click.echo("everything that was taken is delivered" if done else "stopped; what was not delivered was not acknowledged", err=True)
+    if not done:
+        sys.exit(3)
+
+
+def _ready(options: dict[str, Any], stack: ExitStack) -> tuple[Delivery, list[Listener]]:
+    """Everything that can be wrong, before anything is taken."""
+    from tacit.cli.logs import know
+    from tacit.cli.logs_keys import opened
+    from tacit.logs.formats import by_name
+    from tacit.logs.policies import SourcePolicy
+    from tacit.logs.stages import DeadLetters, Delivery, Limits
+    from tacit.logs.stages.renewing import Renewing
+
+    if not options["http"]:
+        raise UsageError("Expected a listener; give --http 127.0.0.1:9200")
+    rules = SourcePolicy.load(options["policy"])
+    form = by_name(rules.format)
+    directory = options["directory"]
+    renewing = Renewing(rules, opened(options["keys"]), know=(lambda anonymiser: know(anonymiser, directory)) if directory else None)
+    renewing()
+    outlets = _outlets(options)
+    for outlet in outlets:
+        stack.callback(outlet.close)
+    letters = stack.enter_context(DeadLetters(options["dead_letters"]))
+    letters.open()
+    delivery = Delivery(renewing, outlets, dead=letters, limits=Limits(most_bytes=options["queue"] << 20))
+    stack.callback(delivery.close, timeout=0)
+    return delivery, _listeners(options, delivery, rules, form)
+
+
+def _listeners(options: dict[str, Any], delivery: Delivery, rules: SourcePolicy, form: LineFormat) -> list[Listener]:
+    from tacit.logs.stages.web import Tokens, WebLimits, WebServer, application
+
+    tls = _tls(options)
+    tokens = Tokens.load(options["token_file"]) if options["token_file"] else None
+    size = options["queue"] << 20
+    limits = WebLimits(most_body=min(WebLimits.most_body, size // 4), most_held=size)
+    envelope = any(path == "hec" or path.startswith("hec.") for path in rules.fields)
+    app = application(delivery, form, tokens=tokens, limits=limits, envelope=envelope)
+    found: list[Listener] = []
+    for address in options["http"]:
+        host, port = endpoint(address, option="--http")
+        check_exposure(host, option="--http", tokens=tokens is not None, tls=tls is not None or options["plain"])
+        found.append(WebServer(app, host, port, tls=tls))
+    return found
+
+
+async def _run(listeners: Sequence[Listener]) -> None:
+    """All listeners, until SIGTERM or SIGINT, or until one of them ends."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
+    for task in tasks:
+        task.add_done_callback(lambda task: stopping.set())
+    await stopping.wait()
+    for listener in listeners:
+        listener.stop()
+    await asyncio.gather(*tasks)
+
+
+def endpoint(text: str, *, option: str) -> tuple[str, int]:
+    """Host and port of an option.
+
+    >>> endpoint("[::1]:9200", option="--http")
+    ('::1', 9200)
+
+    Raises:
+        UsageError: it is no such pair.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise UsageError(f"Expected {option} HOST:PORT, such as 127.0.0.1:9200; got «{text[:100]}».")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def check_exposure(host: str, *, option: str, tokens: bool, tls: bool) -> None:
+    """Beyond this machine, only with tokens and TLS.
+
+    Raises:
+        UsageError: one of them is missing.
+    """
+    try:
+        own = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        own = host == "localhost"
+    if not own and not tokens:
+        raise UsageError(f"{option} {host} can be reached from other machines. Expected --token-file, or an address such as 127.0.0.1.")
+    if not own and not tls:
+        raise UsageError(f"{option} {host} can be reached from other machines. Expected --tls-cert and --tls-key, or --plain behind a proxy.")
+
+
+def _tls(options: dict[str, Any]) -> tuple[Path, Path] | None:
+    certificate, key = options["tls_cert"], options["tls_key"]
+    if (certificate is None) != (key is None):
+        raise UsageError("Expected --tls-cert and --tls-key together.")
+    return None if certificate is None else (certificate, key)
+
+
+def _outlets(options: dict[str, Any]) -> list[Outlet]:
+    authorizations = _authorizations(options["to_auth"])
+    names: set[str] = set()
+    found: list[Outlet] = []
+    for spec in options["to"]:
+        kind, _, rest = spec.partition(":")
+        name = kind.partition("+")[0]
+        number = sum(known.rstrip("-0123456789") == name for known in names)
+        name += f"-{number + 1}" if number else ""
+        names.add(name)
+        found.append(_outlet(kind, rest, name, options, authorizations.get(name)))
+    unused = authorizations.keys() - names
+    if unused:
+        raise UsageError(f"Expected names of outlets in {options['to_auth']}: {', '.join(sorted(names))}; line(s) for none of them: {len(unused)}.")
+    return found
+
+
+def _outlet(kind: str, rest: str, name: str, options: dict[str, Any], authorization: str | None) -> Outlet:
+    from tacit.logs.stages.outlets import BulkOutlet, FileOutlet, HecOutlet, SyslogOutlet, Wire, context_for
+
+    ca = None if options["to_ca"] is None else str(options["to_ca"])
+    if kind == "file" and rest:
+        return FileOutlet(rest, most_bytes=options["rotate"] << 20, name=name)
+    if kind == "bulk":
+        base, _, index = rest.rstrip("/").rpartition("/")
+        if "://" not in base:
+            raise UsageError("Expected --to bulk:URL/INDEX, such as bulk:https://siem.example:9200/logs-tacit")
+        return BulkOutlet(Wire(base, authorization=authorization, ca=ca), index=index, name=name)
+    if kind == "hec":
+        return HecOutlet(Wire(rest, authorization=authorization, ca=ca), name=name)
+    if kind in ("syslog", "syslog+tls"):
+        host, port = endpoint(rest, option=f"--to {kind}:")
+        return SyslogOutlet(host, port, tls=context_for(ca) if kind == "syslog+tls" else None, name=name)
+    raise UsageError(f"Expected --to file:PATH, bulk:URL/INDEX, hec:URL, syslog:HOST:PORT or syslog+tls:HOST:PORT; got «{kind[:20]}:».")
+
+
+def _authorizations(path: Path | None) -> dict[str, str]:
+    """Headers by name of the outlet, from a file that only its owner can read."""
+    if path is None:
+        return {}
+    try:
+        with path.open(encoding="utf-8") as file:
+            import os
+
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise UsageError(f"Others may read {path}. Expected mode 0600: chmod 600 {path}")
+            lines = [line.strip() for line in file.read(1 << 20).splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}. Check the path.") from None
+    return {name: value for name, _, value in (line.partition(" ") for line in lines)}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,7 +52,7 @@ class Listener(Protocol):
 @click.option("--rotate", default=0, type=click.IntRange(0), metavar="MIB", help="Begin a new output file at this size. [default: never]")
 @click.option("--dead-letters", type=click.Path(path_type=Path), default=Path("dead-letters.jsonl"), show_default=True,
               help="Where records go that cannot be treated.")
-@click.option("--directory", type=click.Path(path_type=Path), help="Names to look for in texts: one per line, or a CSV with columns user, email, host.")
+@click.option("--directory", type=click.Path(path_type=Path), help="Names to look for in texts: one per line, or a CSV: user, email, host.")
 @click.option("--queue", default=64, show_default=True, type=click.IntRange(1, 4_096), metavar="MIB", help="Lines that may wait before senders must.")
 def serve(**options: Any) -> None:
     """Take events from shippers, treat them, and give them on; each is acknowledged when every outlet holds it.
@@ -171,15 +173,15 @@ def _tls(options: dict[str, Any]) -> tuple[Path, Path] | None:
 
 def _outlets(options: dict[str, Any]) -> list[Outlet]:
     authorizations = _authorizations(options["to_auth"])
-    names: set[str] = set()
+    kinds: Counter[str] = Counter()
     found: list[Outlet] = []
     for spec in options["to"]:
         kind, _, rest = spec.partition(":")
         name = kind.partition("+")[0]
-        number = sum(known.rstrip("-0123456789") == name for known in names)
-        name += f"-{number + 1}" if number else ""
-        names.add(name)
+        kinds[name] += 1
+        name += f"-{kinds[name]}" if kinds[name] > 1 else ""
         found.append(_outlet(kind, rest, name, options, authorizations.get(name)))
+    names = {outlet.name for outlet in found}
     unused = authorizations.keys() - names
     if unused:
         raise UsageError(f"Expected names of outlets in {options['to_auth']}: {', '.join(sorted(names))}; line(s) for none of them: {len(unused)}.")
@@ -211,8 +213,6 @@ def _authorizations(path: Path | None) -> dict[str, str]:
         return {}
     try:
         with path.open(encoding="utf-8") as file:
-            import os
-
             if os.fstat(file.fileno()).st_mode & 0o077:
                 raise UsageError(f"Others may read {path}. Expected mode 0600: chmod 600 {path}")
             lines = [line.strip() for line in file.read(1 << 20).splitlines() if line.strip()]

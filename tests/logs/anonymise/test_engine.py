@@ -129,7 +129,7 @@ def test_hostile_events_do_no_harm() -> None:
               {"a": ":" * 50_000}, {"a": "%25" * 30_000}, {"a": "\\" * 50_000}, {"a": "\ud800"}, {}]
     treated = Anonymiser(policy("{a: scrub}"), KEY).batch([event for event in events if event != {"a": "\ud800"}])
     assert len(treated.events) == len(events) - 1
-    assert len(treated.unknown) == 1_000
+    assert len(treated.unknown) == 201
 
 
 def test_unknown_fields_can_hold_a_record_back() -> None:

@@ -85,12 +85,11 @@ def test_answers_item_by_item(serving: Start) -> None:
     assert server.events("dead-letters.jsonl")[0]["record"] == "[1]"
 
 
-@pytest.mark.parametrize("body", [b"", b"\n", b"{}\n{}\n", b'{"index":1}\n{}\n', b'{"index":{}}\n', b"\xff\n", b'{"drop":{}}\n{}\n', b"[" * 10_000 + b"\n{}\n"])
-def test_what_is_no_bulk_request_is_refused_as_a_whole(serving: Start, body: bytes) -> None:
+def test_what_is_no_bulk_request_is_refused_as_a_whole(serving: Start) -> None:
     server = serving()
-    response = httpx.post(f"{server.url}/_bulk", content=body)
-    assert response.status_code == 400
-    assert response.json()["status"] == 400
+    for body in (b"", b"\n", b"{}\n{}\n", b'{"index":1}\n{}\n', b'{"index":{}}\n', b"\xff\n", b'{"drop":{}}\n{}\n', b"[" * 10_000 + b"\n{}\n"):
+        response = httpx.post(f"{server.url}/_bulk", content=body)
+        assert response.status_code == response.json()["status"] == 400
     assert server.events() == []
 
 
@@ -109,7 +108,8 @@ def test_hostile_bodies(serving: Start) -> None:
     deep = b'{"message":' * 1_000 + b"1" + b"}" * 1_000
     keys = json.dumps({f"k{n}": n for n in range(10_000)}).encode()
     long = b'{"message":"' + b"a" * ((1 << 20) + 1) + b'"}'
-    lines = [deep, keys, long, b'{"n":"\x00"}', b'{"n":"\xff"}', b'{"n":1,"n":2}', b'{"n":NaN}', json.dumps({"message": "a" * 50_000 + "@"}).encode()]
+    bait = json.dumps({"message": "a" * 50_000 + "@"}).encode()
+    lines = [deep, keys, long, b'{"n":"\x00"}', b'{"n":"\xff"}', b'{"n":1,"n":2}', b'{"n":NaN}', bait]
     answer = post("/_bulk", content=b"".join(b'{"index":{}}\n' + line + b"\n" for line in lines)).json()
     assert [item["index"]["status"] for item in answer["items"]][2:5] == [400, 400, 400]
     assert all(set(event) <= {"user", "n", "message", "tacit.id"} for event in server.events())
@@ -119,7 +119,7 @@ def test_hostile_bodies(serving: Start) -> None:
 
 def test_nothing_of_an_event_is_in_what_the_server_says(serving: Start) -> None:
     server = serving(*AUTH)
-    secret = "zebra-4711"
+    secret = "zebra-4711"  # noqa: S105 - what must not show
     with httpx.Client(base_url=server.url, headers=BEARER) as client:
         answers = [client.post(path, content=content) for path, content in (
             (f"/{secret}!/_bulk", b"x"), ("/_bulk", f'{{"{secret}":{{}}}}\n{{}}\n'.encode()), ("/_bulk", f'{{"index":{{}}}}\n{secret}\n'.encode()),
@@ -153,15 +153,17 @@ def test_the_event_collector(serving: Start) -> None:
     assert events[0]["hec"]["host"].startswith("h-")
 
 
-@pytest.mark.parametrize(("body", "status", "code", "number"), [
-    (b"", 400, 5, None), (b"  \n", 400, 5, None), (b"{", 400, 6, 0), (b'{"event":{"n":1}}{"ev', 400, 6, 1), (b"17", 400, 6, 0),
-    (b'{"event":{"n":1}}\n{"time":1}', 400, 12, 1), (b'{"event":""}', 400, 13, 0), (b'{"event":null}', 400, 12, 0), (b"\xff", 400, 6, 0),
-    (b'{"event":' + b"[" * 100_000, 400, 6, 0),
-])
-def test_the_collectors_own_errors(serving: Start, body: bytes, status: int, code: int, number: int | None) -> None:
+WRONG: list[tuple[bytes, int, int | None]] = [
+    (b"", 5, None), (b"  \n", 5, None), (b"{", 6, 0), (b'{"event":{"n":1}}{"ev', 6, 1), (b"17", 6, 0), (b'{"event":{"n":1}}\n{"time":1}', 12, 1),
+    (b'{"event":""}', 13, 0), (b'{"event":null}', 12, 0), (b"\xff", 6, 0), (b'{"event":' + b"[" * 100_000, 6, 0),
+]
+
+
+def test_the_collectors_own_errors(serving: Start) -> None:
     server = serving(*AUTH)
-    response = httpx.post(f"{server.url}/services/collector/event", content=body, headers=SPLUNK)
-    assert (response.status_code, response.json()["code"], response.json().get("invalid-event-number")) == (status, code, number)
+    for body, code, number in WRONG:
+        response = httpx.post(f"{server.url}/services/collector/event", content=body, headers=SPLUNK)
+        assert (response.status_code, response.json()["code"], response.json().get("invalid-event-number")) == (400, code, number)
     assert server.events() == []
 
 
@@ -197,8 +199,6 @@ def test_tls(serving: Start, certificate: tuple[Path, Path]) -> None:
         assert client.post("/_bulk", content=b'{"index":{}}\n{"n":1}\n').json()["errors"] is False
     with pytest.raises(httpx.ConnectError):
         httpx.get(server.url)
-    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
     assert len(server.events()) == 1
 
 

@@ -20,6 +20,7 @@ from tacit.logs.formats import Event, json_writer
 _DEEPEST = 100
 _CHUNK = 1_024
 _PLAIN = re.compile(r"[A-Za-z_@$][A-Za-z0-9_@$ .:/-]{0,79}")
+_MOST_UNKNOWN = 200  # names of a batch that are looked at: an event with 10,000 keys must not hold up the others
 UNREADABLE = "(a name that is not shown)"
 
 
@@ -90,6 +91,7 @@ class Shapes:
         self.columns: dict[int, Column] = defaultdict(Column)
         self.unknown: Counter[str] = Counter()
         self.unknown_rows: set[int] = set()
+        self._looked = 0
         self._rows = refuse or rowwise
         self.count = 0
         self._tops: list[_Objects] = []
@@ -214,9 +216,11 @@ class Shapes:
 
     def _not_known(self, path: str, key: str, rows: list[int], count: int) -> None:
         name = f"{path}{key}".strip(".")
-        plain = _PLAIN.fullmatch(name) is not None and not self._key_holds(name)
-        if len(self.unknown) < 1_000 or name in self.unknown:
-            self.unknown[name if plain else UNREADABLE] += count
+        if name not in self.unknown:
+            self._looked += 1
+            if self._looked > _MOST_UNKNOWN or _PLAIN.fullmatch(name) is None or self._key_holds(name):
+                name = UNREADABLE
+        self.unknown[name] += count
         if self._refuse:
             self.unknown_rows.update(rows)
 

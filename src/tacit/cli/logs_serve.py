@@ -91,19 +91,18 @@ def _ready(options: dict[str, Any], stack: ExitStack) -> tuple[Delivery, list[Li
     directory = options["directory"]
     renewing = Renewing(rules, opened(options["keys"]), know=(lambda anonymiser: know(anonymiser, directory)) if directory else None)
     renewing()
-    outlets = _outlets(options)
-    for outlet in outlets:
-        stack.callback(outlet.close)
+    outlets = _outlets(options, stack)
     letters = stack.enter_context(DeadLetters(options["dead_letters"]))
     letters.open()
     delivery = Delivery(renewing, outlets, dead=letters, limits=Limits(most_bytes=options["queue"] << 20))
     stack.callback(delivery.close, timeout=0)
-    return delivery, _listeners(options, delivery, rules, form)
+    return delivery, _listeners(options, stack, delivery, (rules, form))
 
 
-def _listeners(options: dict[str, Any], delivery: Delivery, rules: SourcePolicy, form: LineFormat) -> list[Listener]:
+def _listeners(options: dict[str, Any], stack: ExitStack, delivery: Delivery, source: tuple[SourcePolicy, LineFormat]) -> list[Listener]:
     from tacit.logs.stages.web import Tokens, WebLimits, WebServer, application
 
+    rules, form = source
     tls = _tls(options)
     tokens = Tokens.load(options["token_file"]) if options["token_file"] else None
     size = options["queue"] << 20
@@ -114,7 +113,9 @@ def _listeners(options: dict[str, Any], delivery: Delivery, rules: SourcePolicy,
     for address in options["http"]:
         host, port = endpoint(address, option="--http")
         check_exposure(host, option="--http", tokens=tokens is not None, tls=tls is not None or options["plain"])
-        found.append(WebServer(app, host, port, tls=tls))
+        server = WebServer(app, host, port, tls=tls)
+        stack.callback(server.close)
+        found.append(server)
     return found
 
 
@@ -171,7 +172,7 @@ def _tls(options: dict[str, Any]) -> tuple[Path, Path] | None:
     return None if certificate is None else (certificate, key)
 
 
-def _outlets(options: dict[str, Any]) -> list[Outlet]:
+def _outlets(options: dict[str, Any], stack: ExitStack) -> list[Outlet]:
     authorizations = _authorizations(options["to_auth"])
     kinds: Counter[str] = Counter()
     found: list[Outlet] = []
@@ -181,6 +182,7 @@ def _outlets(options: dict[str, Any]) -> list[Outlet]:
         kinds[name] += 1
         name += f"-{kinds[name]}" if kinds[name] > 1 else ""
         found.append(_outlet(kind, rest, name, options, authorizations.get(name)))
+        stack.callback(found[-1].close)
     names = {outlet.name for outlet in found}
     unused = authorizations.keys() - names
     if unused:

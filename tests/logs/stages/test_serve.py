@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -17,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from tacit.cli.logs_serve import serve
+from tacit.errors import TacitError
 
 httpx = pytest.importorskip("httpx", reason="needs httpx")
 
@@ -173,7 +175,8 @@ def test_the_collectors_own_errors(serving: Start) -> None:
 def test_without_a_token_nothing_is_taken(serving: Start) -> None:
     server = serving(*AUTH)
     body = b'{"index":{}}\n{"n":1}\n'
-    wrong = [None, "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Bearer shipper:{TOKEN}", "Basic !!!", f"Basic {base64.b64encode(b'shipper:x').decode()}",
+    basic = base64.b64encode(b"shipper:x").decode()
+    wrong = [None, "Bearer", f"Bearer {TOKEN}x", f"Bearer shipper:{TOKEN}", "Basic !!!", f"Basic {basic}",
              f"Digest {TOKEN}", f"ApiKey {TOKEN}", TOKEN, "Bearer \u00e9"]
     with httpx.Client(base_url=server.url) as client:
         for header in wrong:
@@ -202,14 +205,16 @@ def test_tls(serving: Start, certificate: tuple[Path, Path]) -> None:
     assert len(server.events()) == 1
 
 
-def command(folder: Path, *options: str) -> tuple[int, str]:
+def refusal(*options: str) -> tuple[int, str]:
+    """Exit code and message of a command that must not begin."""
     base = ["--policy", "policy.yaml", "--keys", "keys.json", "--http", "127.0.0.1:0", "--to", "file:out.jsonl"]
-    done = subprocess.run([sys.executable, "-m", "tacit", "logs", "serve", *base, *options], cwd=folder, capture_output=True, text=True, timeout=60,
-                          check=False, env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3] / "src")})
-    return done.returncode, done.stderr
+    error = CliRunner().invoke(serve, [*base, *options]).exception
+    assert isinstance(error, TacitError), error
+    return error.exit_code, str(error)
 
 
-def test_what_is_wrong_is_said_before_anything_is_taken(folder: Path) -> None:
+def test_what_is_wrong_is_said_before_anything_is_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     (folder / "open").write_text("a:" + TOKEN)
     (folder / "open").chmod(0o644)
     (folder / "short").write_text("a:b")
@@ -233,7 +238,7 @@ def test_what_is_wrong_is_said_before_anything_is_taken(folder: Path) -> None:
             (("--dead-letters", "missing/dead.jsonl"), "dead letters"),
             (("--http", "9200"), "HOST:PORT"),
         ):
-            code, said = command(folder, *options)
+            code, said = refusal(*options)
             assert (code, message in said) == (2, True), (options, code, said)
     assert not (folder / "out.jsonl").exists() or not (folder / "out.jsonl").read_text()
 

@@ -66,6 +66,10 @@ class WebServer:
         """Take no further connections."""
         self._server.should_exit = True
 
+    def close(self) -> None:
+        """Free the port."""
+        self._socket.close()
+
 
 class _Quiet:
     """Leaves signals to the command that runs all listeners."""

@@ -361,13 +361,14 @@ template(name="whole" type="string" string="%msg%")
 input(type="imfile" file="{lines}" tag="t" ruleset="ship")
 ruleset(name="ship") {{
   action(type="omelasticsearch" server="127.0.0.1" serverport="{server.port}" searchIndex="logs" searchType="" template="whole" bulkmode="on"
-         uid="shipper" pwd="{TOKEN}" queue.type="linkedList" queue.dequeuebatchsize="500" action.resumeretrycount="-1" errorfile="{tmp_path}/errors")
+         uid="shipper" pwd="{TOKEN}" queue.type="linkedList" queue.dequeuebatchsize="500"
+         action.resumeretrycount="-1" action.resumeinterval="1" errorfile="{tmp_path}/errors")
 }}
 """)
     log = (tmp_path / "rsyslog.txt").open("w")
     shipper = subprocess.Popen(["rsyslogd", "-n", "-f", str(tmp_path / "rsyslog.conf"), "-i", str(tmp_path / "pid")], stdout=log, stderr=log)
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         killed = False
         while len({event["n"] for event in _whole(server)}) < 5_000 and time.monotonic() < end:
             time.sleep(0.2)

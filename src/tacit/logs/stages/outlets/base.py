@@ -34,7 +34,9 @@ class Outlet(Protocol):
 def divided(texts: list[str], deliver: Callable[[list[str]], list[tuple[int, str]]], *, reason: str) -> list[tuple[int, str]]:
     """What to do with a batch that a server refuses as a whole: each half by itself, until single events are left.
 
-    >>> divided(["a", "bad", "c"], lambda texts: divided(texts, print, reason="wrong") if "bad" in texts else [], reason="wrong")
+    >>> def deliver(texts):
+    ...     return divided(texts, deliver, reason="wrong") if "bad" in texts else []
+    >>> deliver(["a", "bad", "c"])
     [(1, 'wrong')]
     """
     if len(texts) == 1:

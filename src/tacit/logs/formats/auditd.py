@@ -9,6 +9,8 @@ from typing import Any
 from tacit.logs.formats.base import KEYS, MOST_KEYS, Event, TextLines, Unreadable, once, plain, whole
 
 _HEAD = re.compile(r"(?:node=(\S+) )?type=([A-Za-z0-9_\[\]]{1,64}) msg=audit\(([0-9]{1,20}\.[0-9]{1,9}):([0-9]{1,20})\): ?", re.ASCII)
+_SPACE = re.compile(r"[\s\0]")
+_TIME, _SERIAL = re.compile(r"[0-9]{1,20}\.[0-9]{1,9}", re.ASCII), re.compile(r"[0-9]{1,20}", re.ASCII)
 _KEY = re.compile(r" ?((?:old |new )?[A-Za-z0-9_\-]{1,64})=")
 _NEXT = re.compile(r" (?:old |new )?[A-Za-z0-9_\-]{1,64}=")
 _END = re.compile(r" *(?:\Z|(?= (?:old |new )?[A-Za-z0-9_\-]{1,64}=))")
@@ -69,10 +71,10 @@ class Auditd(TextLines):
         """See `TextLines`."""
         node, audit, how = event.get("node"), event.get("audit"), event.get(SPELLED)
         audit, how = (value if type(value) is dict else {} for value in (audit, how))
-        time, serial = (re.sub(r"[^0-9.]", "", plain(audit.get(name))) for name in ("time", "serial"))
-        line = "" if node is None else f"node={re.sub(r'[ -]', '_', plain(node)) or '_'} "
+        time, serial = (shape.search(plain(audit.get(name))) for name, shape in (("time", _TIME), ("serial", _SERIAL)))
+        line = "" if node is None else f"node={_SPACE.sub('_', plain(node)) or '_'} "
         kind = re.sub(r"[^A-Za-z0-9_\[\]]", "_", plain(event.get("type")))[:64] or "UNKNOWN"
-        line += f"type={kind} msg=audit({time if '.' in time else '0.000'}:{serial or '0'}): "
+        line += f"type={kind} msg=audit({time[0] if time else '0.000'}:{serial[0] if serial else '0'}): "
         fields = {name: value for name, value in event.items() if name == WORDS or name not in _RESERVED}
         line += _text(fields, how, kind == "EXECVE")
         enriched = event.get(ENRICHED)
@@ -163,15 +165,17 @@ def _joined(value: Any) -> str:
 
 def _text(fields: Event, how: Event, arguments: bool, path: str = "") -> str:
     """Fields as they stand in a record."""
-    pieces = []
+    pieces: list[str] = []
+    written: dict[str, str] = {}
     words = fields.get(WORDS)
     if words is not None:
         words = _BREAK.sub(" ", plain(words))
         pieces.append(words.replace("=", "_") if _KEY.match(words) or _NEXT.search(words) else words)
     for name, value in fields.items():
         if name != WORDS and value is not None:
-            pieces.append(_pair(name, value, how, arguments, path))
-    return " ".join(pieces)
+            piece = _pair(name, value, how, arguments, path)
+            written.setdefault(piece.partition("=")[0], piece)
+    return " ".join([*pieces, *written.values()])
 
 
 def _pair(name: str, value: Any, how: Event, arguments: bool, path: str) -> str:

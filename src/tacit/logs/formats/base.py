@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -185,6 +185,18 @@ def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             raise Unreadable(TWICE)
         if count > MOST_KEYS:
             raise Unreadable(KEYS)
+    return found
+
+
+def renamed(fields: Mapping[str, Any], name_of: Callable[[str], str]) -> dict[str, Any]:
+    """Fields under the names that a format can write; of two that come to the same name the first is kept, as no format takes a name twice.
+
+    >>> renamed({"a b": 1, "a_b": 2}, lambda name: name.replace(" ", "_"))
+    {'a_b': 1}
+    """
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        found.setdefault(name_of(name), value)
     return found
 
 

@@ -13,12 +13,13 @@ from tacit.logs.formats.base import Event, TextLines, Unreadable, plain
 
 ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 _BSD = r"[A-Z][a-z]{2} [ 0-9]?[0-9](?: [0-9]{4})? [0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?: (?:19|20)[0-9]{2}(?= ))?"
+_WHOLE_TIME, _NO_TIME = re.compile(f"{_BSD}|{ISO}", re.ASCII), "Jan  1 00:00:00"
 _PRIORITY = re.compile(r"<([0-9]{1,3})>", re.ASCII)
 _TIME = re.compile(rf"({_BSD}|{ISO})(?::(?= %))?(?: |\Z)", re.ASCII)
 _HOST = re.compile(r"[\w.:%+\-]{1,255}")
 _ALNUM = re.compile(r"[^\W_]")
 _TAG = re.compile(r"([^\s:\[\]]{1,128})(?:\[([^\s\[\]]{0,64})\])?:(?: |\Z)")
-_NOT_TAG, _NOT_PROCESS, _SPACE = re.compile(r"[\s:\[\]]"), re.compile(r"[\s\[\]]"), re.compile(r"\s", re.ASCII)
+_NOT_TAG, _NOT_PROCESS, _SPACE = re.compile(r"[\s\0:\[\]]"), re.compile(r"[\s\0\[\]]"), re.compile(r"\s", re.ASCII)
 HIGHEST = 191
 _BREAKS = {ord("\n"): "#012", 0: "#000"}
 
@@ -100,9 +101,10 @@ def head_of(event: Event) -> str:
     """Priority, time and host, each with what separates it from what follows."""
     line, time, host = priority_text(event, ""), event.get("timestamp"), event.get("hostname")
     app, message = event.get("appname"), event.get("message")
-    if time is not None:
+    if time is not None or not line:
         colon = ":" if host is None and plain(app)[:1] == "%" else ""
-        line += message_text(time) + colon + ("" if host is None and app is None and message is None else " ")
+        shown = time if type(time) is str and _WHOLE_TIME.fullmatch(time) else _NO_TIME
+        line += shown + colon + ("" if host is None and app is None and message is None else " ")
     return line if host is None else f"{line}{word_of(host)} "
 
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tacit.logs.formats.base import Event, TextLines, Unreadable, find_bare, once, plain, whole
+from tacit.logs.formats.base import Event, TextLines, Unreadable, find_bare, once, plain, renamed, whole
 from tacit.logs.formats.syslog import EitherSyslog
 
-_CEF, _LEEF = re.compile(r"CEF:([0-9]+(?:\.[0-9]+)?)\|", re.ASCII), re.compile(r"LEEF:[12]\.0\|")
+_CEF = re.compile(r"CEF:([0-9]+(?:\.[0-9]+)?)\|", re.ASCII)
 _SHORT = re.compile(r"(<[0-9]{1,3}>1 \S+ \S+ )\Z", re.ASCII)
 _KEY = re.compile(r"(?:\A| )([A-Za-z0-9_.\-\[\]]{1,256})=")
 _NOT_KEY = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
@@ -54,9 +54,9 @@ class Cef(TextLines):
         """See `TextLines`."""
         head = "|".join(plain(event.get(name)).translate(WRITE_HEADER) for name in _HEADER)
         extension = event.get("extension")
-        pairs = extension.items() if type(extension) is dict else [] if extension is None else [("extension", extension)]
-        tail = " ".join(f"{_NOT_KEY.sub('_', key)[:256] or '_'}={plain(value).translate(_WRITE)}" for key, value in pairs)
-        return f"{header_text(event.get('syslog'))}CEF:{_number(event.get('version'), '0')}|{head}|{tail}"
+        pairs = renamed(extension, _key) if type(extension) is dict else {} if extension is None else {"extension": extension}
+        tail = " ".join(f"{key}={plain(value).translate(_WRITE)}" for key, value in pairs.items())
+        return f"{header_text(event.get('syslog'), _CEF)}CEF:{_number(event.get('version'), '0')}|{head}|{tail}"
 
 
 def header_of(text: str) -> Event:
@@ -74,13 +74,13 @@ def header_of(text: str) -> Event:
         raise Unreadable("text before it that is no syslog header") from None
 
 
-def header_text(syslog: Any) -> str:
-    """The syslog header, with the space that ends it; nothing where there is none."""
+def header_text(syslog: Any, mark: re.Pattern[str]) -> str:
+    """The syslog header, with the space that ends it; nothing where there is none. What looks like the mark of the event proper is made unlike it."""
     if type(syslog) is not dict or not syslog:
         return ""
     if "message" not in syslog:
         syslog = syslog | {"message": ""}
-    return _LEEF.sub("LEEF|", _CEF.sub("CEF|", _EITHER.line_of(syslog)))
+    return mark.sub("|", _EITHER.line_of(syslog))
 
 
 def cells(text: str, place: int, count: int) -> tuple[list[str], int]:
@@ -117,6 +117,10 @@ def _read(key: str, value: str) -> Any:
 
 def _unescaped(found: re.Match[str]) -> str:
     return _READ.get(found[1], found[1])
+
+
+def _key(key: str) -> str:
+    return _NOT_KEY.sub("_", key)[:256] or "_"
 
 
 def _number(version: Any, default: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tacit.logs.formats.base import Event, TextLines, Unreadable, once, plain, whole
+from tacit.logs.formats.base import Event, TextLines, Unreadable, once, plain, renamed, whole
 from tacit.logs.formats.cef import WRITE_HEADER, cells, header_of, header_text
 
 _LEEF = re.compile(r"LEEF:([12]\.0)\|")
@@ -55,10 +55,11 @@ class Leef(TextLines):
             written, delimiter = None, "\t"
         head = "|".join(plain(event.get(name)).translate(WRITE_HEADER) for name in _LEEF_HEADER)
         given = event.get("attributes")
-        pairs = given.items() if type(given) is dict else [] if given is None else [("attributes", given)]
-        tail = delimiter.join(f"{_attribute(key, delimiter)}={_value(value, delimiter)}" for key, value in pairs)
+        fields = given if type(given) is dict else {} if given is None else {"attributes": given}
+        pairs = renamed(fields, lambda key: _attribute(key, delimiter)).items()
+        tail = delimiter.join(f"{key}={_value(value, delimiter)}" for key, value in pairs)
         middle = f"{written}|" if new and written is not None else ""
-        return f"{header_text(event.get('syslog'))}LEEF:{'2.0' if new else '1.0'}|{head}|{middle}{tail}"
+        return f"{header_text(event.get('syslog'), _LEEF)}LEEF:{'2.0' if new else '1.0'}|{head}|{middle}{tail}"
 
 
 def _delimiter(written: Any) -> str | None:

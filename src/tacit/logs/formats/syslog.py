@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tacit.logs.formats.base import KEYS, LONGEST, MOST_KEYS, Event, TextLines, Unreadable, find_bare, once, plain
+from tacit.logs.formats.base import KEYS, LONGEST, MOST_KEYS, Event, TextLines, Unreadable, find_bare, once, plain, renamed
 from tacit.logs.formats.bsd import BsdSyslog, message_text, parts_of, priority_text, word_of
 
 _HEAD = re.compile(r"<([0-9]{1,3})>([1-9][0-9]{0,1}) (\S+) (\S+) (\S+) (\S+) (\S+) ", re.ASCII)
@@ -49,7 +49,9 @@ class Syslog(TextLines):
         """See `TextLines`."""
         version = event.get("version")
         version = version if type(version) is int and 1 <= version <= 99 else 1
-        words = " ".join("-" if (value := event.get(name)) is None else word_of(value) for name in ("timestamp", *_FIELDS))
+        time = event.get("timestamp")
+        words = " ".join("-" if (value := event.get(name)) is None else word_of(value) for name in _FIELDS)
+        words = f"{time if type(time) is str and _TIME.fullmatch(time) else '-'} {words}"
         line = f"{priority_text(event, '<13>')}{version} {words} {data_text(event.get('structured_data'))}"
         message = event.get("message")
         if message is None:
@@ -101,7 +103,7 @@ def data_text(data: Any) -> str:
     """Structured data as RFC 5424 writes it; ``-`` for none."""
     if type(data) is not dict or not data:
         return "-"
-    return "".join(_element_text(name, parameters) for name, parameters in data.items())
+    return "".join(_element_text(name, parameters) for name, parameters in renamed(data, _name).items())
 
 
 def _element(text: str, place: int) -> tuple[str, dict[str, Any], int]:
@@ -128,14 +130,14 @@ def _element(text: str, place: int) -> tuple[str, dict[str, Any], int]:
 
 
 def _element_text(name: str, parameters: Any) -> str:
-    pairs = parameters.items() if type(parameters) is dict else [("value", parameters)]
-    return f"[{_name(name)}{''.join(_pair_texts(pairs))}]"
+    pairs = renamed(parameters, _name) if type(parameters) is dict else {"value": parameters}
+    return f"[{name}{''.join(_pair_texts(pairs.items()))}]"
 
 
 def _pair_texts(pairs: Any) -> Iterator[str]:
     for key, values in pairs:
         for value in values if type(values) is list else [values]:
-            yield f' {_name(key)}="{_TO_ESCAPE.sub(_escape, message_text(value))}"'
+            yield f' {key}="{_TO_ESCAPE.sub(_escape, message_text(value))}"'
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -24,7 +24,7 @@ _PORT = re.compile(r"([^:\s]+):([0-9]{1,5})", re.ASCII)
 _NGINX = re.compile(rf"({_NGINX_CLOCK}) \[([a-z]{{1,16}})\] ([0-9]{{1,10}})#([0-9]{{1,10}}): (?:\*([0-9]{{1,20}}) )?(.*)\Z", re.ASCII)
 _NGINX_TIME = re.compile(rf"{_NGINX_CLOCK} \[", re.ASCII)
 _CONTEXT = re.compile(r', (client|server|request|subrequest|upstream|host|referrer): ("[^"]*"|[^",]*)')
-_NOT_MODULE = re.compile(r"[:\]\s]")
+_NOT_MODULE = re.compile(r"[:\]\s\0]")
 _QUOTED = frozenset(("request", "subrequest", "upstream", "host", "referrer"))
 
 
@@ -67,7 +67,7 @@ class AccessLog(TextLines):
         line = "" if vhost is None else f"{_word(vhost)}:{_word(0 if port is None else port)} "
         line += f"{_word(event.get('host'))} {_word(event.get('ident'))} {_word(event.get('user'))} "
         line += f"[{_time(event.get('time'), _CLOCK, '%d/%b/%Y:%H:%M:%S %z')}] "
-        line += f'"{_request_text(event.get("request"))}" {_digits(event.get("status"))} {_digits(event.get("bytes"))}'
+        line += f'"{_request_text(event.get("request"))}" {_status(event.get("status"))} {_digits(event.get("bytes"))}'
         if "referer" in event or "agent" in event or event.get("combined") is True:
             line += f' "{_optional(event.get("referer"))}" "{_optional(event.get("agent"))}"'
         rest = event.get("rest")
@@ -100,10 +100,10 @@ class ErrorLog(TextLines):
         line = f"[{_time(event.get('time'), _APACHE_TIME, '%a %b %d %H:%M:%S %Y')}] "
         line += f"[{'' if module is None else _NOT_MODULE.sub('_', plain(module))[:64] + ':'}{_level(event.get('level'))}]"
         if process is not None:
-            line += f" [pid {_digits(process, '0')}{'' if thread is None else ':tid ' + _digits(thread, '0')}]"
+            line += f" [pid {_digits(process, '0', 10)}{'' if thread is None else ':tid ' + _digits(thread, '0')}]"
         if client is not None:
             port = event.get("client_port")
-            line += f" [client {_between(client)}{'' if port is None else ':' + _digits(port, '0')}]"
+            line += f" [client {_between(client)}{'' if port is None else ':' + _digits(port, '0', 5)}]"
         message = event.get("message")
         return line if message is None else f"{line} {_one_line(message)}"
 
@@ -133,7 +133,7 @@ class NginxErrorLog(TextLines):
     def line_of(self, event: Event) -> str:
         """See `TextLines`."""
         connection, context = event.get("connection"), event.get("context")
-        process = f"{_digits(event.get('pid'), '0')}#{_digits(event.get('tid'), '0')}"
+        process = f"{_digits(event.get('pid'), '0', 10)}#{_digits(event.get('tid'), '0', 10)}"
         line = f"{_time(event.get('time'), _NGINX_CLOCK, '%Y/%m/%d %H:%M:%S')} [{_level(event.get('level'))}] {process}: "
         line += "" if connection is None else f"*{_digits(connection, '0')} "
         line += _one_line(event.get("message"))
@@ -243,7 +243,7 @@ def _optional(value: Any) -> str:
 
 
 def _word(value: Any) -> str:
-    text = _optional(value).replace(" ", "\\x20")
+    text = _optional(value).replace(" ", "\\x20").replace("[", "\\x5b")
     return '""' if text in ("", '\\"\\"') else text
 
 
@@ -264,15 +264,20 @@ def _time(value: Any, shape: str, written: str) -> str:
 
 
 def _level(value: Any) -> str:
-    return re.sub(r"[^a-z0-9]", "", plain(value))[:16] or "error"
+    return re.sub(r"[^a-z]", "", plain(value))[:16] or "error"
 
 
 def _one_line(value: Any) -> str:
     return plain(value).translate({0: " ", 10: " ", 13: " "})
 
 
-def _digits(value: Any, nothing: str = "-") -> str:
-    return nothing if value is None else re.sub(r"[^0-9]", "", plain(value)) or nothing
+def _digits(value: Any, nothing: str = "-", most: int = 19) -> str:
+    return nothing if value is None else re.sub(r"[^0-9]", "", plain(value))[:most] or nothing
+
+
+def _status(value: Any) -> str:
+    text = _digits(value)
+    return text if len(text) == 3 else "-"
 
 
 def _number(text: str | None) -> int | str | None:

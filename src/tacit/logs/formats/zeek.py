@@ -114,7 +114,7 @@ class ZeekTsv(TextLines):
             raise Unreadable("an unknown header line")
 
     def _names(self, kind: str, names: tuple[str, ...]) -> None:
-        layout = self._layout
+        layout, names = self._layout, tuple(map(unescaped, names))
         if kind == "#fields":
             layout.fields, layout.types, self._readers = (), (), []
             if len(names) > MOST_KEYS:
@@ -191,7 +191,7 @@ def flattened(event: Event, before: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in event.items():
         if type(value) is dict and value:
             yield from flattened(value, f"{before}{name}.")
-        else:
+        elif before + name:
             yield before + name, value
 
 
@@ -259,7 +259,8 @@ def _inferred(values: list[Any]) -> str:
     """The narrowest type that holds all values."""
     kinds = {type(value) for value in values}
     if kinds == {list}:
-        return f"vector[{_inferred([item for value in values for item in value if item is not None])}]"
+        inner = _inferred([item for value in values for item in value if item is not None])
+        return "vector[string]" if "[" in inner else f"vector[{inner}]"
     if kinds == {bool}:
         return "bool"
     if kinds == {int}:

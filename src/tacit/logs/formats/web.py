@@ -134,7 +134,7 @@ class NginxErrorLog(TextLines):
         """See `TextLines`."""
         connection, context = event.get("connection"), event.get("context")
         process = f"{_digits(event.get('pid'), '0', 10)}#{_digits(event.get('tid'), '0', 10)}"
-        line = f"{_time(event.get('time'), _NGINX_CLOCK, '%Y/%m/%d %H:%M:%S')} [{_level(event.get('level'))}] {process}: "
+        line = f"{_time(event.get('time'), _NGINX_CLOCK, '%Y/%m/%d %H:%M:%S')} [{re.sub('[0-9]', '', _level(event.get('level'))) or 'error'}] {process}: "
         line += "" if connection is None else f"*{_digits(connection, '0')} "
         line += _one_line(event.get("message"))
         if type(context) is not dict:
@@ -264,7 +264,8 @@ def _time(value: Any, shape: str, written: str) -> str:
 
 
 def _level(value: Any) -> str:
-    return re.sub(r"[^a-z]", "", plain(value))[:16] or "error"
+    """A level of Apache's, such as trace1; nginx has letters only."""
+    return re.sub(r"[^a-z0-9]", "", plain(value))[:16] or "error"
 
 
 def _one_line(value: Any) -> str:

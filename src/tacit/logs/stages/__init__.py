@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tacit.logs.stages.parquet import ParquetSink
-from tacit.logs.stages.running import LINES, DeadLetters, LinesSink, Sink, Tally, learn, run
+from tacit.logs.stages.running import LINES, DeadLetters, FormatSink, LinesSink, Sink, Tally, learn, run
 
-__all__ = ["LINES", "DeadLetters", "LinesSink", "ParquetSink", "Sink", "Tally", "learn", "run"]
+__all__ = ["LINES", "DeadLetters", "FormatSink", "LinesSink", "ParquetSink", "Sink", "Tally", "learn", "run"]

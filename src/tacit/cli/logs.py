@@ -36,7 +36,8 @@ def logs() -> None:
 @click.argument("file", type=click.Path())
 @POLICY
 @KEYS
-@click.option("--output", default="-", show_default=True, help="A file, or - for standard output. Names that end in .jsonl or .parquet say what is written.")
+@click.option("--output", default="-", show_default=True,
+              help="A file, or - for standard output. A name that ends in .jsonl or .parquet says what is written.")
 @click.option("--format", "form", help="How FILE is written, if not as the policy says, such as zeek or nginx.")
 @click.option("--output-format", type=click.Choice(["same", "json"]), default="same", show_default=True,
               help="The format that was read, or JSON lines.")
@@ -127,7 +128,7 @@ def _sink(output: str, policy: SourcePolicy, form: LineFormat | None) -> Iterato
         yield FormatSink(sys.stdout.buffer, own, flush=True)
     elif output == "-":
         yield LinesSink(sys.stdout.buffer, flush=True)
-    elif output.endswith((".jsonl", ".json", ".ndjson")):
+    elif output.endswith((".jsonl", ".json", ".ndjson")) or (form is None and not output.endswith((".parquet", ".gz", ".zst"))):
         with replacing(output) as file:
             yield LinesSink(file)
     elif output.endswith(".parquet"):

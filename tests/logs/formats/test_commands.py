@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 from click.testing import CliRunner
+from tests.logs.formats.samples import HEADS, LINES
 
 from tacit.cli.logs import logs
 from tacit.logs.anonymise import Anonymiser
@@ -16,7 +17,6 @@ from tacit.logs.formats import by_name
 from tacit.logs.keys import EpochKey
 from tacit.logs.leaks import residuals
 from tacit.logs.policies import SourcePolicy
-from tests.logs.formats.samples import HEADS, LINES
 
 DATA = Path(os.environ.get("TACIT_DATA", "/nowhere"))
 PACKS = {"syslog": "syslog", "cef": "cef", "leef": "leef", "apache": "web", "nginx": "web", "auditd": "auditd", "zeek": "zeek"}
@@ -44,8 +44,10 @@ def test_a_file_is_treated_into_a_file_of_its_format(name: str, tmp_path: Path) 
     assert read.damaged == []
     assert len(read.events) == len(LINES[name]) == len([orjson.loads(line) for line in json.read_bytes().splitlines()])
     assert (tmp_path / "out.log.dead-letters.jsonl").read_bytes().count(b"\n") == 1
-    assert b"anna" not in out.read_bytes().lower() and b"keller" not in out.read_bytes().lower()
-    assert b"10.0.0.1\t" not in out.read_bytes() and b"share" not in out.read_bytes()
+    assert b"anna" not in out.read_bytes().lower()
+    assert b"keller" not in out.read_bytes().lower()
+    assert b"10.0.0.1\t" not in out.read_bytes()
+    assert b"share" not in out.read_bytes()
 
 
 def real(name: str, file: str, pack: str) -> tuple[list[bytes], bytes]:
@@ -71,8 +73,13 @@ ADDRESS = re.compile(rb"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])")
 
 @pytest.mark.parametrize(
     ("name", "file", "pack"),
-    [("syslog", "loghub/OpenSSH/OpenSSH_2k.log", "syslog"), ("syslog", "loghub/Linux/Linux_2k.log", "syslog"),
-     ("syslog", "loghub/Mac/Mac_2k.log", "syslog"), ("apache", "loghub/Apache/Apache_2k.log", "web"), ("auditd", "msticpy_testdata/auditd_log.txt", "auditd")],
+    [
+        ("syslog", "loghub/OpenSSH/OpenSSH_2k.log", "syslog"),
+        ("syslog", "loghub/Linux/Linux_2k.log", "syslog"),
+        ("syslog", "loghub/Mac/Mac_2k.log", "syslog"),
+        ("apache", "loghub/Apache/Apache_2k.log", "web"),
+        ("auditd", "msticpy_testdata/auditd_log.txt", "auditd"),
+    ],
 )
 def test_public_logs_are_read_whole_and_no_host_or_address_stays(name: str, file: str, pack: str) -> None:
     lines, treated = real(name, file, pack)

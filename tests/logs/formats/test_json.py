@@ -13,8 +13,26 @@ from tacit.logs.formats import JsonLines
 from tacit.logs.formats.exact import slowly
 
 SCALAR = st.sampled_from(
-    ['"a"', '"a\\":b"', '"\\u0022:"', '"\\"\\u003a"', '"\\"\\u0020:"', '"\\" :"', '"x : y"', "1", "-1", "18446744073709551615", "18446744073709551616",
-     "-9223372036854775809", "123456789012345678901234567890", '"123456789012345678901234567890"', "1.5e3", "12345678901234567890.5", "true", "null"]
+    [
+        '"a"',
+        '"a\\":b"',
+        '"\\u0022:"',
+        '"\\"\\u003a"',
+        '"\\"\\u0020:"',
+        '"\\" :"',
+        '"x : y"',
+        "1",
+        "-1",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "123456789012345678901234567890",
+        '"123456789012345678901234567890"',
+        "1.5e3",
+        "12345678901234567890.5",
+        "true",
+        "null",
+    ]
 )
 KEY = st.sampled_from(['"a"', '"b"', '"a\\":"', '"\\u0061"', '"\\u0022:"', '""', '"c d"'])
 SPACE = st.sampled_from(["", "", " ", "\t", "  "])
@@ -40,10 +58,19 @@ def test_exactly_what_a_slow_reader_refuses_is_refused(texts: list[str]) -> None
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [(b'{"u":1,"u":2,"x" :3}', "stands twice"), (b'{"a":{"b":1,"b":1}}', "stands twice"), (b'{"n":18446744073709551616}', "64 bits"),
-     (b'{"n":[-9223372036854775809]}', "64 bits"), (b'{"a":"\\u0000"}', "NUL"), (b'{"a":' * 1_000 + b"1" + b"}" * 1_000, "levels"),
-     (b'{"a":' * 101 + b"1" + b"}" * 101, "levels"), (b"{" + b",".join(b'"k%d":1' % n for n in range(2_001)) + b"}", "keys"), (b'{"a":"\xff"}', "UTF-8"),
-     (b'{"a":1e999}', "large"), (b'{"a":"' + b"x" * (10 << 20) + b'"}', "longer")],
+    [
+        (b'{"u":1,"u":2,"x" :3}', "stands twice"),
+        (b'{"a":{"b":1,"b":1}}', "stands twice"),
+        (b'{"n":18446744073709551616}', "64 bits"),
+        (b'{"n":[-9223372036854775809]}', "64 bits"),
+        (b'{"a":"\\u0000"}', "NUL"),
+        (b'{"a":' * 1_000 + b"1" + b"}" * 1_000, "levels"),
+        (b'{"a":' * 101 + b"1" + b"}" * 101, "levels"),
+        (b"{" + b",".join(b'"k%d":1' % n for n in range(2_001)) + b"}", "keys"),
+        (b'{"a":"\xff"}', "UTF-8"),
+        (b'{"a":1e999}', "large"),
+        (b'{"a":"' + b"x" * (10 << 20) + b'"}', "longer"),
+    ],
 )
 def test_what_is_refused_is_refused_among_others(line: bytes, reason: str) -> None:
     others = [b'{"k": %d, "t": "a: b"}' % number for number in range(700)]

@@ -134,7 +134,8 @@ class NginxErrorLog(TextLines):
         """See `TextLines`."""
         connection, context = event.get("connection"), event.get("context")
         process = f"{_digits(event.get('pid'), '0', 10)}#{_digits(event.get('tid'), '0', 10)}"
-        line = f"{_time(event.get('time'), _NGINX_CLOCK, '%Y/%m/%d %H:%M:%S')} [{re.sub('[0-9]', '', _level(event.get('level'))) or 'error'}] {process}: "
+        level = re.sub("[0-9]", "", _level(event.get("level"))) or "error"
+        line = f"{_time(event.get('time'), _NGINX_CLOCK, '%Y/%m/%d %H:%M:%S')} [{level}] {process}: "
         line += "" if connection is None else f"*{_digits(connection, '0')} "
         line += _one_line(event.get("message"))
         if type(context) is not dict:

@@ -37,7 +37,11 @@ def logs() -> None:
 @click.argument("file", type=click.Path())
 @POLICY
 @KEYS
-@click.option("--output", default="-", show_default=True, help="A file that ends in .jsonl or .parquet, or - for standard output.")
+@click.option("--output", default="-", show_default=True,
+              help="A file, or - for standard output. A name that ends in .jsonl or .parquet says what is written.")
+@click.option("--format", "form", help="How FILE is written, if not as the policy says, such as zeek or nginx.")
+@click.option("--output-format", type=click.Choice(["same", "json"]), default="same", show_default=True,
+              help="The format that was read, or JSON lines.")
 @click.option("--dead-letters", type=click.Path(path_type=Path), help="Where records go that cannot be treated. [default: beside the output]")
 @click.option("--directory", type=click.Path(path_type=Path),
               help="Names to look for in texts: one per line, or a CSV with columns user, email, host.")
@@ -56,7 +60,8 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
     from tacit.logs.stages import LINES, DeadLetters, learn, run
 
     rules = SourcePolicy.load(policy)
-    form = by_name(rules.format)
+    name = options["form"] or rules.format
+    form = by_name(name)
     ring = keyring(keys)
     key = ring.epoch(options["epoch"]) if options["epoch"] else ring.active()
     anonymiser = Anonymiser(rules, key, prior=None if options["epoch"] else ring.prior())
@@ -67,10 +72,10 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
         return
     if options["learn"] and file != "-":
         with opened(file) as source:
-            learn(batches(source, lines=LINES), form, anonymiser)
+            learn(batches(source, lines=LINES), by_name(name), anonymiser)
     with ExitStack() as stack:
         source = stack.enter_context(opened(file))
-        sink = stack.enter_context(_sink(options["output"], rules))
+        sink = stack.enter_context(_sink(options["output"], rules, form if options["output_format"] == "same" else None))
         letters = stack.enter_context(DeadLetters(_dead_letters(options)))
         pieces = batches(source, lines=LINES, waiting=options["output"] == "-" and file == "-")
         tally = run(pieces, form, anonymiser, sink=sink, dead=letters)
@@ -113,13 +118,18 @@ def _dead_letters(options: dict[str, Any]) -> Path:
 
 
 @contextmanager
-def _sink(output: str, policy: SourcePolicy) -> Iterator[Sink]:
-    from tacit.logs.stages import LinesSink, ParquetSink
+def _sink(output: str, policy: SourcePolicy, form: LineFormat | None) -> Iterator[Sink]:
+    """Where treated records go: JSON lines, Parquet, or lines of a format that is no JSON."""
+    from tacit.logs.formats import JSON_NAMES
+    from tacit.logs.stages import FormatSink, LinesSink, ParquetSink
     from tacit.replacing import replacing
 
-    if output == "-":
+    own = form if form is not None and form.name not in JSON_NAMES else None
+    if output == "-" and own is not None:
+        yield FormatSink(sys.stdout.buffer, own, flush=True)
+    elif output == "-":
         yield LinesSink(sys.stdout.buffer, flush=True)
-    elif output.endswith((".jsonl", ".json", ".ndjson")):
+    elif output.endswith((".jsonl", ".json", ".ndjson")) or (form is None and not output.endswith((".parquet", ".gz", ".zst"))):
         with replacing(output) as file:
             yield LinesSink(file)
     elif output.endswith(".parquet"):
@@ -127,8 +137,11 @@ def _sink(output: str, policy: SourcePolicy) -> Iterator[Sink]:
             sink = ParquetSink(file, policy)
             yield sink
             sink.close()
+    elif own is not None and not output.endswith((".gz", ".zst")):
+        with replacing(output) as file:
+            yield FormatSink(file, own)
     else:
-        raise UsageError(f"Expected --output to end in .jsonl or .parquet, or to be -; got «{Path(output).name}».")
+        raise UsageError(f"Expected --output to end in .jsonl or .parquet, or to be -, for JSON records; got «{Path(output).name}».")
 
 
 def know(anonymiser: Anonymiser, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import IO, Protocol, Self
 
 from tacit.errors import StorageError
 from tacit.logs.anonymise import Anonymiser
-from tacit.logs.formats import Event, LineFormat
+from tacit.logs.formats import Event, HeadedFormat, LineFormat
 
 LINES = 20_000
 """Lines treated at once from a file: more use the processor's cache worse."""
@@ -104,6 +104,33 @@ class LinesSink:
         if self._flush:
             self._file.flush()
         return len(treated.events), treated.refused, treated.unknown
+
+
+class FormatSink:
+    """Lines in the format that was read. A header is treated as an event is, so that columns the policy does not name are not written.
+
+    Earlier pseudonyms of an overlap have no place in such lines; they are written with JSON only.
+    """
+
+    def __init__(self, file: IO[bytes], form: LineFormat, *, flush: bool = False) -> None:
+        self._file, self._form, self._flush = file, form, flush
+
+    def write(self, anonymiser: Anonymiser, events: Iterable[Event]) -> tuple[int, list[tuple[int, str]], Counter[str]]:
+        """See `Sink`."""
+        treated = anonymiser.batch(events)
+        form, head = self._form, []
+        if isinstance(form, HeadedFormat):
+            blank = anonymiser.batch([form.blank()]).events
+            form.restrict(blank[0] if blank else ())
+            lines = form.render(treated.events)
+            head = form.head()
+        else:
+            lines = form.render(treated.events)
+        if lines:
+            self._file.write(b"\n".join([*head, *lines]) + b"\n")
+        if self._flush:
+            self._file.flush()
+        return len(lines), treated.refused, treated.unknown
 
 
 def run(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser, *, sink: Sink, dead: DeadLetters) -> Tally:

@@ -70,7 +70,7 @@ def anonymity(columns: Columns, *, units: Sequence[Any] | None = None, seed: int
     people = None if units is None else Coded.of(units).codes
     groups = _groups(list(coded.values()))
     apart = _groups([rng.permutation(codes) for codes in coded.values()])
-    return _anonymity(tuple(columns), groups, people, chance=float((_sizes(apart) == 1).mean()))
+    return _anonymity(tuple(columns), groups, people, chances=(_alone(apart, None), _alone(apart, people)))
 
 
 def smallest_sets(
@@ -121,12 +121,13 @@ def points_needed(columns: Columns, units: Sequence[Any], *, points: int, target
     pairs = np.unique(np.stack([who.codes, groups])[:, who.codes >= 0], axis=1)
     by_group = pairs[:, np.argsort(pairs[1], kind="stable")]
     first = np.searchsorted(by_group[1], np.arange(int(groups.max()) + 2), "left")
-    chosen = [person for person in rng.permutation(len(who.values)) if (pairs[0] == person).sum() >= points][:targets]
+    edges = np.searchsorted(pairs[0], np.arange(len(who.values) + 1), "left")
+    chosen = [person for person in rng.permutation(len(who.values)) if edges[person + 1] - edges[person] >= points][:targets]
     if not chosen:
         raise UsageError(f"Expected somebody with at least {points} different events; pass more rows, or fewer points.")
     fits = np.zeros(len(chosen), np.int64)
     for place, person in enumerate(chosen):
-        own = rng.choice(pairs[1][pairs[0] == person], points, replace=False)
+        own = rng.choice(pairs[1, edges[person] : edges[person + 1]], points, replace=False)
         crowds = [by_group[0, first[group] : first[group + 1]] for group in own]
         left = crowds[0]
         for crowd in crowds[1:]:
@@ -173,11 +174,11 @@ def _alone(groups: Numbers, people: Numbers | None) -> float:
     return float((sizes == 1).mean())
 
 
-def _anonymity(names: tuple[str, ...], groups: Numbers, people: Numbers | None, *, chance: float) -> Anonymity:
+def _anonymity(names: tuple[str, ...], groups: Numbers, people: Numbers | None, *, chances: tuple[float, float]) -> Anonymity:
     sizes = _sizes(groups)
     crowd: NDArray[np.int64] = sizes if people is None else _crowds(groups, people)
-    unique = Share.of(sizes == 1, chance=chance)
-    single = unique if people is None else _by_person(crowd == 1, people, chance)
+    unique = Share.of(sizes == 1, chance=chances[0])
+    single = unique if people is None else _by_person(crowd == 1, people, chances[1])
     return Anonymity(
         names, len(groups), unique, single, {k: float((crowd < k).mean()) for k in STEPS if k > 1}, int(crowd.min()), float(np.median(crowd)),
     )  # fmt: skip

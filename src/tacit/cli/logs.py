@@ -12,6 +12,7 @@ import click
 
 from tacit.cli.logs_keys import keys
 from tacit.cli.logs_keys import opened as keyring
+from tacit.cli.logs_leaks import leaks
 from tacit.cli.logs_reveal import reveal
 from tacit.cli.logs_stats import stats
 from tacit.errors import UsageError
@@ -195,5 +196,5 @@ def _tell(tally: Tally, policy: SourcePolicy, epoch: str) -> None:
         click.echo(f"local differential privacy: at most ε={policy.epsilon_per_unit_day():g} per unit and day", err=True)
 
 
-for command in (keys, reveal, stats):
+for command in (keys, leaks, reveal, stats):
     logs.add_command(command)

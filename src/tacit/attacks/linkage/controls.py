@@ -38,16 +38,16 @@ class Control:
         return {"name": self.name, "expected": self.expected, "passed": self.passed, **self.share.to_dict()}
 
 
-def frequency_controls(attack: Callable[[Sequence[Any], Sequence[Any]], Linked], truth: Sequence[Any], released: Sequence[Any], *, seed: int = 0) -> tuple[
-    Control, Control
-]:
+def frequency_controls(
+    attack: Callable[[Sequence[Any], Sequence[Any]], Linked], truth: Sequence[Any], released: Sequence[Any], *, seed: int = 0
+) -> tuple[Control, Control]:
     """Of an attack as a function of (released pseudonyms, truth): names dealt out anew, and the names themselves released."""
     return _chance(attack(released, dealt_anew(truth, seed=seed)).named), _certain(attack(truth, truth).named)
 
 
-def injection_controls(attack: Callable[[Trace, Sequence[Any]], Linked], released: Trace, truth: Sequence[Any], *, seed: int = 0) -> tuple[
-    Control, Control
-]:
+def injection_controls(
+    attack: Callable[[Trace, Sequence[Any]], Linked], released: Trace, truth: Sequence[Any], *, seed: int = 0
+) -> tuple[Control, Control]:
     """Of an attack as a function of (released trace, truth)."""
     plain = Trace(truth, released.times, released.marks)
     return _chance(attack(released, dealt_anew(truth, seed=seed)).named), _certain(attack(plain, truth).named)

@@ -110,4 +110,4 @@ def _learned(true: Bits, false: Bits, order: Numbers, pairs: int) -> tuple[Numbe
 def _shared(first: Bits, second: Bits) -> Numbers:
     """How many leading bits are the same."""
     differ = first != second
-    return np.where(differ.any(axis=1), differ.argmax(axis=1), first.shape[1]).astype(np.int64)
+    return np.asarray(np.where(differ.any(axis=1), differ.argmax(axis=1), first.shape[1]), np.int64)

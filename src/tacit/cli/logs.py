@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -161,7 +162,8 @@ def _first(file: str) -> list[bytes]:
 
 def _dry_run(file: str, anonymiser: Anonymiser, form: LineFormat) -> None:
     """Records before and after, and which names of the dictionary are still readable."""
-    from tacit.logs.leaks import residuals
+    from tacit.errors import DataError
+    from tacit.logs.leaks import Sample, leak_report, residuals
 
     lines = _first(file)
     parsed = form.parse(lines)
@@ -177,6 +179,12 @@ def _dry_run(file: str, anonymiser: Anonymiser, form: LineFormat) -> None:
     found = residuals("\n".join(treated.events).encode(), named).total if len(anonymiser.tools.identities) else 0
     click.echo(f"{len(lines):,} records: {len(parsed.damaged):,} damaged, {len(treated.refused):,} refused, {len(treated.events):,} treated")
     click.echo(f"{len(anonymiser.tools.identities):,} identities were named by fields; {found:,} of them are still readable in what is kept")
+    try:
+        sample = Sample.of([parsed.events[place] for place in treated.places], [json.loads(text) for text in treated.events], anonymiser.policy)
+    except DataError:
+        click.echo("no leak report: nothing was treated")
+    else:
+        click.echo("\nwhat could be linked (more with: tacit logs leaks): " + leak_report(sample).render("short"))
     click.echo("owner-side: this shows records in the clear. A name that no field holds is not counted: give a --directory")
 
 

@@ -23,7 +23,7 @@ from tacit.attacks.linkage import (
 from tacit.logs.leaks.exposure import NO_LEAK, NOT_TESTED, Exposure, LeakReport, Table, judged
 from tacit.logs.leaks.readable import readable
 from tacit.logs.leaks.sample import Column, Sample
-from tacit.logs.leaks.standing import prefixes, uniqueness
+from tacit.logs.leaks.standing import kind_of_event, prefixes, uniqueness
 from tacit.page.numbers import percent
 
 _PEOPLE = ("user", "email", "sid", "id")
@@ -65,8 +65,9 @@ def leak_report(sample: Sample, *, directory: Mapping[str, Collection[str]] | No
     """
     begun = time.monotonic()
     people = side_of(sample, _PEOPLE)
+    whose = None if people is None else people.pseudonyms
     found = [readable(sample, directory), *_by_frequency(sample, people, seed)]
-    found += [_injection(sample, people, seed), _timing(people, seed), prefixes(sample, seed), uniqueness(sample, people and people.pseudonyms, seed)]
+    found += [_injection(sample, people, seed), _timing(people, seed), prefixes(sample, seed), uniqueness(sample, whose, seed)]
     return LeakReport(sample.policy.source, sample.count, tuple(found), time.monotonic() - begun)
 
 
@@ -100,7 +101,9 @@ def _frequency(sample: Sample, kind: str, side: Side, seed: int) -> Exposure:
     context = (_at(before, early), _at(after, late))
     plain = attack_frequency(known, pseudonyms, truth=truth, seed=seed)
     full = attack_frequency(known, pseudonyms, truth=truth, context=context, seed=seed)
-    controls = frequency_controls(lambda given, true: attack_frequency(known, given, truth=true, context=context, seed=seed), truth, pseudonyms, seed=seed)
+    controls = frequency_controls(
+        lambda given, true: attack_frequency(known, given, truth=true, context=context, seed=seed), truth, pseudonyms, seed=seed
+    )
     best = max((plain, full), key=lambda linked: linked.named.value)
     verdict, severity = judged(best.named, controls, leaks=plain.leaks or full.leaks)
     if plain.named.cases < _FEW:
@@ -114,32 +117,20 @@ def _frequency(sample: Sample, kind: str, side: Side, seed: int) -> Exposure:
     return Exposure(
         f"frequency.{kind}", title, verdict, severity,
         f"how often each name appeared in the first half of the log (field «{side.path}»), and with what ({what})", _sentence(best, kind),
-        _meaning(verdict, f"a pseudonym in «{side.path}» hides a name from whoever knows no habits, and only from them"), advice if verdict != NO_LEAK
-        else (), best.named, (Table(f"Pseudonyms in «{side.path}»", _HEADS, rows),), controls, {"field": side.path, "attacks": [plain.to_dict(), full.to_dict()]},
+        _meaning(verdict, f"a pseudonym in «{side.path}» hides a name from whoever knows no habits, and only from them"),
+        () if verdict == NO_LEAK else advice, best.named, (Table(f"Pseudonyms in «{side.path}»", _HEADS, rows),), controls,
+        {"field": side.path, "attacks": [plain.to_dict(), full.to_dict()]},
     )  # fmt: skip
 
 
 def _context(sample: Sample, side: Side) -> tuple[str, Column, Column]:
     """What stands beside names and pseudonyms alike: hours of the day, and the kept field that tells most."""
-    path = _kind_of_event(sample)
+    path = kind_of_event(sample)
     kept: tuple[Column, Column] = ([""] * sample.count,) * 2 if path is None else (sample.original[path], sample.released[path])
     hours = [[int(t // _HOURS) % 24 // 3 if np.isfinite(t) else -1 for t in times.tolist()] for times in (side.times, side.released)]
     cells = [[f"{hour}|{value}" for hour, value in zip(hour_column, column, strict=True)] for hour_column, column in zip(hours, kept, strict=True)]
     what = " and ".join(["hours of the day", *([] if path is None else [f"«{path}»"])])
     return what, cells[0], cells[1]
-
-
-def _kind_of_event(sample: Sample) -> str | None:
-    """A kept field of few values, the one that tells most of them apart."""
-    best, most = None, 0.0
-    for path in sample.paths("keep"):
-        values = [value for value in sample.released[path] if value is not None]
-        counts = np.unique(np.array(list(map(str, values)), dtype=object).astype(str), return_counts=True)[1] if values else np.zeros(0)
-        if 2 <= len(counts) <= 50 and path in sample.original:
-            shares = counts / sample.count
-            entropy = float(-(shares * np.log(shares)).sum())
-            best, most = (path, entropy) if entropy > most else (best, most)
-    return best
 
 
 def _injection(sample: Sample, side: Side | None, seed: int) -> Exposure:
@@ -156,29 +147,35 @@ def _injection(sample: Sample, side: Side | None, seed: int) -> Exposure:
     ]
     if not attacks:
         return Exposure.untested("injection", title, "Nobody has an event at a known time.")
-    rows = [_row(f"{linked.details['caused']} events: their times", linked) for linked in attacks]
+    rows = [_row(f"{_events(linked.details['caused'])}", linked) for linked in attacks]
     if port is not None:
-        marked = attack_injection(
-            Trace(known.who, known.times, marks[0]), Trace(side.pseudonyms, side.released, marks[1]), truth=side.names, events=1, tolerance=side.moved,
-            seed=seed,
-        )  # fmt: skip
-        rows.append(_row(f"1 event: its time and «{port}»", marked))
+        sides = Trace(known.who, known.times, marks[0]), Trace(side.pseudonyms, side.released, marks[1])
+        marked = attack_injection(*sides, truth=side.names, events=1, tolerance=side.moved, seed=seed)
+        rows.append(_row(f"when 1 event was, and its «{port}»", marked))
         attacks.append(marked)
     events = 3 if _enough(known, 3) else 1
     rows += _if_coarser(side, known, events, seed)
+    plain = Trace(side.pseudonyms, side.released)
     controls = injection_controls(
-        lambda given, true: attack_injection(known, given, truth=true, events=1, tolerance=side.moved, seed=seed), Trace(side.pseudonyms, side.released),
-        side.names, seed=seed,
-    )  # fmt: skip
+        lambda given, true: attack_injection(known, given, truth=true, events=1, tolerance=side.moved, seed=seed), plain, side.names, seed=seed
+    )
     best = max(attacks, key=lambda linked: linked.named.value)
     verdict, severity = judged(best.named, controls, leaks=any(linked.leaks for linked in attacks))
     return Exposure(
-        "injection", title, verdict, severity, f"when the attacker caused events of somebody (1 to {_CAUSED[-1]}); the policy and how far it moves times",
-        _sentence(best, "targets"), _meaning(verdict, "whoever can send somebody a mail, or fail to log on as them, finds their pseudonym, and reads all "
-                                             "else that stands under it until the epoch ends"),
-        () if verdict == NO_LEAK else _coarsen(sample), best.named, (Table(f"Targets found in «{side.path}»", _HEADS, tuple(rows)), *_epochs(side)), controls,
+        "injection", title, verdict, severity, "when events of somebody were that the attacker caused, and how far the policy moves times",
+        _sentence(best, "targets"), _meaning(verdict, _FOUND), () if verdict == NO_LEAK else _coarsen(sample), best.named,
+        (Table(f"Targets found in «{side.path}»", _HEADS, tuple(rows)), *_epochs(side)), controls,
         {"field": side.path, "attacks": [linked.to_dict() for linked in attacks]},
     )  # fmt: skip
+
+
+_FOUND = (
+    "whoever can send somebody a mail, or fail to log on as them, finds their pseudonym, and reads all else that stands under it until the epoch ends"
+)
+
+
+def _events(count: int) -> str:
+    return "when 1 event was" if count == 1 else f"when {count} events were"
 
 
 def _if_coarser(side: Side, known: Trace, events: int, seed: int) -> list[tuple[str, ...]]:
@@ -188,7 +185,7 @@ def _if_coarser(side: Side, known: Trace, events: int, seed: int) -> list[tuple[
         if width > sum(side.moved) and len(known) * width < 2e9:
             coarse = np.floor(side.times / width) * width
             tried = attack_injection(known, Trace(side.pseudonyms, coarse), truth=side.names, events=events, tolerance=(width, 0.0), seed=seed)
-            rows.append(_row(f"if times were rounded to the {name}: {events} events", tried))
+            rows.append(_row(f"{_events(events)}, if times were rounded to the {name}", tried))
     return rows
 
 
@@ -238,8 +235,8 @@ def _timing(side: Side | None, seed: int) -> Exposure:
     controls = timing_controls(lambda given, true: attack(given, list(true), moved), Trace(side.pseudonyms, times), side.names, seed=seed)
     verdict, severity = judged(attacks[best].named, controls, leaks=any(linked.leaks for linked in attacks))
     return Exposure(
-        "timing", title, verdict, severity, f"a second log with names (of doors, of a VPN) that saw up to {_SIGHTINGS} events of everybody, each to about "
-        f"{_INEXACT:g} s, by a clock up to {_CLOCK:g} s off", _sentence(attacks[best], "people"),
+        "timing", title, verdict, severity, f"a second log with names (of doors, of a VPN) that saw up to {_SIGHTINGS} events of everybody, "
+        f"each to about {_INEXACT:g} s, by a clock up to {_CLOCK:g} s off", _sentence(attacks[best], "people"),
         _meaning(verdict, "whoever holds any other log of the same people with names can put them onto the pseudonyms"),
         () if verdict == NO_LEAK else _COARSEN, attacks[best].named, (Table(f"People found in «{side.path}»", _HEADS, tuple(rows)),), controls,
         {"field": side.path, "attacks": [linked.to_dict() for linked in attacks]},
@@ -301,8 +298,8 @@ def _at(column: Column, rows: NDArray[np.int64] | NDArray[np.intp]) -> Column:
 
 _HEADS = ("What the attacker knows", "Found at the first guess", "By guessing", "Among the 5 likeliest", "Their events linked")
 _COARSEN = (
-    "Coarsen the time: «generalise» with «to: minute» or «to: hour»; the table says what that is worth here. A «jitter» that leaves records in order is "
-    "undone by their order.",
+    "Coarsen the time: «generalise» with «to: minute» or «to: hour»; the table says what that is worth here. A «jitter» that leaves records in "
+    "order is undone by their order.",
     "Rotate epochs more often (tacit logs keys rotate): a link then holds for a shorter time.",
     "Release statistics with a guarantee (tacit logs stats) to whoever could hold a second log.",
 )
@@ -318,17 +315,17 @@ def _row(name: str, linked: Linked) -> tuple[str, ...]:
     low, high = linked.named.interval
     five = linked.top.get(5)
     return (
-        name, f"{percent(linked.named.value)} ({percent(low)} to {percent(high)})", percent(linked.named.chance), "–" if five is None else percent(five.value),
-        percent(linked.events.value),
+        name, f"{percent(linked.named.value)} ({percent(low)} to {percent(high)})", percent(linked.named.chance),
+        "–" if five is None else percent(five.value), percent(linked.events.value),
     )  # fmt: skip
 
 
 def _sentence(linked: Linked, whom: str) -> str:
     low, high = linked.named.interval
     return (
-        f"{percent(linked.named.value)} of {linked.named.cases:,.0f} {whom} are found at the first guess ({percent(low)} to {percent(high)}; guessing finds "
-        f"{percent(linked.named.chance)}), and with them {percent(linked.events.value)} of their events. The truth is at place {linked.rank:g} of "
-        f"{linked.candidates:,} (median)."
+        f"{percent(linked.named.value)} of {linked.named.cases:,.0f} {whom} are found at the first guess ({percent(low)} to {percent(high)}; "
+        f"guessing finds {percent(linked.named.chance)}), and with them {percent(linked.events.value)} of their events. The truth is at place {linked.rank:g} "
+        f"of {linked.candidates:,} (median)."
     )
 
 

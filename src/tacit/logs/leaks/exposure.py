@@ -1,4 +1,4 @@
-"""What a leak report holds: for each attack what was assumed, what was found, what it means and what to do next. Numbers and field names, no values."""
+"""What a leak report holds: for each attack what was assumed, what was found, what it means and what to do next. Numbers, no values."""
 
 from __future__ import annotations
 

@@ -88,8 +88,8 @@ def _shown(table: Table) -> _Shown:
 
 def _controls(report: LeakReport) -> _Shown:
     rows = tuple(
-        _Row((exposure.name, control.name, control.expected, percent(control.share.value), "as it must" if control.passed else "wrong"), not control.passed)
-        for exposure in report.exposures for control in exposure.controls
+        _Row((e.name, control.name, control.expected, percent(control.share.value), "as it must" if control.passed else "wrong"), not control.passed)
+        for e in report.exposures for control in e.controls
     )
     return _Shown("Controls", ("Attack", "Control", "Must read", "Read", "Which is"), rows)
 
@@ -113,7 +113,7 @@ _LABELS = {
 def _tiles(report: LeakReport) -> list[dict[str, str]]:
     return [
         {"figure": percent(e.share.value), "label": _LABELS[e.name], "note": "guessing: none" if e.name == "identities" else
-         f"if fields had nothing to do with each other: {percent(e.share.chance)}" if e.name == "uniqueness" else f"by guessing {percent(e.share.chance)}"}
+         f"if fields were independent {percent(e.share.chance)}" if e.name == "uniqueness" else f"by guessing {percent(e.share.chance)}"}
         for e in report.exposures if e.share is not None and e.name in _LABELS
     ]
 
@@ -122,7 +122,9 @@ def _figure(exposure: Exposure) -> str:
     if exposure.share is None:
         return exposure.found
     low, high = exposure.share.interval
-    return f"{percent(exposure.share.value)} ({percent(low)} to {percent(high)}; by guessing {percent(exposure.share.chance)})  {exposure.title}"
+    usual = {"identities": "", "uniqueness": f"; if fields were independent {percent(exposure.share.chance)}"}
+    guessed = usual.get(exposure.name, f"; by guessing {percent(exposure.share.chance)}")
+    return f"{percent(exposure.share.value)} ({percent(low)} to {percent(high)}{guessed})  {exposure.title}"
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:

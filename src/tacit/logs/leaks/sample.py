@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,7 +206,7 @@ def _leaves(value: Any, node: Node, path: str, depth: int) -> Iterator[tuple[str
 
 def _pairs(
     before: dict[str, Column], after: dict[str, Column], rules: dict[str, FieldRule], counts: tuple[int, int]
-) -> tuple[Iterable[int], Iterable[int]] | tuple[list[int], list[int]]:
+) -> tuple[list[int], list[int]]:
     """Rows of both sides that are one record: by a kept value that no other record has, or by their order."""
     for path, rule in rules.items():
         if rule.treatment == "keep" and path in before and path in after:

@@ -26,7 +26,7 @@ _MOST_ADDRESSES, _FEWEST = 5_000, 20
 _MOST_FIELDS, _LEAST_FULL = 14, 0.05
 _NUMBERING = 0.98
 _POINTS = (1, 2, 4, 8)
-_MINUTE = 60.0
+_MINUTE, _HOUR = 60.0, 3_600.0
 
 
 def prefixes(sample: Sample, seed: int) -> Exposure:
@@ -42,18 +42,20 @@ def prefixes(sample: Sample, seed: int) -> Exposure:
     leaks = any(known.leaks for known in found)
     verdict, severity = judged(worst.networks, controls, leaks=leaks)
     text = (
-        f"{worst.pairs} known pairs give away {decimal(worst.right, digits=1)} of {worst.width} leading bits of each of the {worst.others:,} other addresses "
-        f"(mean; {decimal(worst.control, digits=1)} are what any two have in common), the network (/{worst.width - 8 if worst.width == 32 else 64}) of "
+        f"{worst.pairs} known pairs give away {decimal(worst.right, digits=1)} of {worst.width} leading bits of each of the {worst.others:,} other "
+        f"addresses (mean; {decimal(worst.control, digits=1)} are what any have in common), the network (/{24 if worst.width == 32 else 64}) of "
         f"{percent(worst.networks.value)} and every bit of {percent(worst.whole.value)}."
     )
     means = {
-        LEAK: "Subnets stay subnets, which detection needs; so each machine that is recognised locates its neighbours. Whoever can make addresses of his "
-              "choice appear learns most.",
-        NO_LEAK: "Known pairs say no more here than what addresses have in common anyway.", NOT_TESTED: "A control read wrong: this attack says nothing here.",
+        LEAK: "Subnets stay subnets, which detection needs; so each machine that is recognised locates its neighbours. Whoever can make addresses of "
+              "his choice appear learns most.",
+        NO_LEAK: "Known pairs say no more here than what addresses have in common anyway.",
+        NOT_TESTED: "A control read wrong: this attack says nothing here.",
     }[verdict]
     return Exposure(
         "prefixes", title, verdict, severity, f"the addresses behind {worst.pairs} pseudonyms, drawn at random", text, means,
-        () if verdict == NO_LEAK else _PREFIX_ADVICE, worst.networks, (_prefix_table(found),), controls, {"attacks": [known.to_dict() for known in found]},
+        () if verdict == NO_LEAK else _PREFIX_ADVICE, worst.networks, (_prefix_table(found),), controls,
+        {"attacks": [known.to_dict() for known in found]},
     )  # fmt: skip
 
 
@@ -85,7 +87,7 @@ def _addresses(sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | 
 
 def _prefix_table(found: list[PrefixesKnown]) -> Table:
     rows = tuple(
-        (f"{known.pairs}", decimal(known.right, digits=1), decimal(known.control, digits=1), percent(known.networks.value), percent(known.whole.value))
+        (f"{known.pairs}", decimal(known.right, digits=1), decimal(known.control, digits=1), *(percent(s.value) for s in (known.networks, known.whole)))
         for known in found
     )
     heads = ("Known pairs", "Leading bits known of each other address", "If pseudonyms were dealt out anew", "Network known", "Whole address known")
@@ -102,7 +104,7 @@ def uniqueness(sample: Sample, people: Column | None, seed: int) -> Exposure:
     controls = uniqueness_controls(sample.count)
     worst, whole = sets[0], anonymity(columns, units=people, seed=seed)
     tables = [_set_table([*sets, whole], people is not None)]
-    known = _known_points(worst, columns, people, seed)
+    known = _known_points(sample, people, seed)
     if known is not None:
         tables.append(known)
     share = worst.single
@@ -111,14 +113,16 @@ def uniqueness(sample: Sample, people: Column | None, seed: int) -> Exposure:
         LEAK, "medium" if low >= 0.25 else "low")  # fmt: skip
     whose = "belong to one person alone" if people is not None else "are unique"
     text = (
-        f"{percent(share.value)} of {worst.rows:,} records {whose} by «{'» and «'.join(worst.columns)}» ({percent(low)} to {percent(share.interval[1])}), "
-        f"{percent(whole.single.value)} by all {len(columns)} fields that were looked at. The smallest group has {worst.smallest}, the median one {worst.median:g}."
+        f"{percent(share.value)} of {worst.rows:,} records {whose} by «{'» and «'.join(worst.columns)}» ({percent(low)} to "
+        f"{percent(share.interval[1])}), {percent(whole.single.value)} by all {len(columns)} fields that were looked at. The smallest group has "
+        f"{worst.smallest}, the median one {worst.median:g}."
     )
     if numbering:
         text += f" Number records, and so were left out: «{'», «'.join(numbering[:4])}». They link the output with any copy of the original."
     return Exposure(
-        "uniqueness", title, verdict, severity, "these fields of an event, from somewhere else; in this sample (in more records fewer are unique)", text,
-        _SINGLED if verdict == LEAK else "Nobody is alone in these fields in this sample.", () if verdict == NO_LEAK else _unique_advice(worst, numbering),
+        "uniqueness", title, verdict, severity, "these fields of an event, from somewhere else; in this sample (in more records fewer are unique)",
+        text, _SINGLED if verdict == LEAK else "Nobody is alone in these fields in this sample.",
+        () if verdict == NO_LEAK else _unique_advice(worst, numbering),
         share, tuple(tables), controls, {"sets": [found.to_dict() for found in sets], "all": whole.to_dict(), "numbering": numbering},
     )  # fmt: skip
 
@@ -147,22 +151,37 @@ def quasi_identifiers(sample: Sample) -> tuple[dict[str, Column], list[str]]:
     return found, numbering
 
 
+def kind_of_event(sample: Sample) -> str | None:
+    """A kept field of few values, the one that tells most of them apart."""
+    best, most = None, 0.0
+    for path in sample.paths("keep"):
+        values = [value for value in sample.released[path] if value is not None]
+        counts = np.unique(np.array(list(map(str, values)), dtype=object).astype(str), return_counts=True)[1] if values else np.zeros(0)
+        if 2 <= len(counts) <= 50 and path in sample.original:
+            shares = counts / sample.count
+            entropy = float(-(shares * np.log(shares)).sum())
+            best, most = (path, entropy) if entropy > most else (best, most)
+    return best
+
+
 def _set_table(sets: list[Anonymity], people: bool) -> Table:
     rows = tuple(
-        (" + ".join(found.columns) if len(found.columns) <= 4 else f"all {len(found.columns)} fields", percent(found.single.value), percent(found.single.chance),
-         percent(found.below[5]), percent(found.below[20]), f"{found.median:g}")
+        (" + ".join(found.columns) if len(found.columns) <= 4 else f"all {len(found.columns)} fields", percent(found.single.value),
+         percent(found.single.chance), percent(found.below[5]), percent(found.below[20]), f"{found.median:g}")
         for found in sets
     )  # fmt: skip
-    heads = ("Fields", "One person's alone" if people else "Unique", "If fields had nothing to do with each other", "Groups under 5", "Under 20", "Median k")
+    heads = ("Fields", "One person's alone" if people else "Unique", "If fields were independent", "Groups under 5", "Under 20", "Median k")
     return Table("Smallest sets of fields that single out, and all fields", heads, rows)
 
 
-def _known_points(worst: Anonymity, columns: dict[str, Column], people: Column | None, seed: int) -> Table | None:
-    """How many events of somebody must be known, each only by its hour and the kinds of things that few values tell."""
-    if people is None:
+def _known_points(sample: Sample, people: Column | None, seed: int) -> Table | None:
+    """How many events of somebody must be known, each only by its hour and its kind."""
+    times, kind = sample.times(sample.released), kind_of_event(sample)
+    named: dict[str, Column] = {"the hour": [None if moment != moment else int(moment // _HOUR) for moment in times.tolist()]}
+    if kind is not None:
+        named[kind] = sample.released[kind]
+    if people is None or (kind is None and not np.isfinite(times).any()):
         return None
-    coarse = {path: column for path, column in columns.items() if len(set(map(str, column))) <= 50} or {worst.columns[0]: columns[worst.columns[0]]}
-    named = dict(list(coarse.items())[:3])
     rows = []
     for points in _POINTS:
         try:
@@ -170,7 +189,8 @@ def _known_points(worst: Anonymity, columns: dict[str, Column], people: Column |
         except UsageError:
             break
         low, high = linked.named.interval
-        rows.append((str(points), f"{percent(linked.named.value)} ({percent(low)} to {percent(high)})", percent(linked.named.chance), f"{linked.rank:g}"))
+        share = f"{percent(linked.named.value)} ({percent(low)} to {percent(high)})"
+        rows.append((str(points), share, percent(linked.named.chance), f"{linked.rank:g}"))
     if not rows:
         return None
     heads = ("Different events known", "Person found", "By guessing", "People whom they fit (median)")

@@ -324,8 +324,8 @@ def _sentence(linked: Linked, whom: str) -> str:
     low, high = linked.named.interval
     return (
         f"{percent(linked.named.value)} of {linked.named.cases:,.0f} {whom} are found at the first guess ({percent(low)} to {percent(high)}; "
-        f"guessing finds {percent(linked.named.chance)}), and with them {percent(linked.events.value)} of their events. The truth is at place {linked.rank:g} "
-        f"of {linked.candidates:,} (median)."
+        f"guessing finds {percent(linked.named.chance)}), and with them {percent(linked.events.value)} of their events. The truth is at place "
+        f"{linked.rank:g} of {linked.candidates:,} (median)."
     )
 
 

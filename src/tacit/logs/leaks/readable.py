@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from tacit.attacks.linkage import Share
+from tacit.logs.anonymise import Anonymiser
 from tacit.logs.keys import EpochKey
 from tacit.logs.leaks.exposure import LEAK, NO_LEAK, Exposure, Table
 from tacit.logs.leaks.residuals import Residuals, residuals
@@ -26,7 +27,7 @@ def readable(sample: Sample, directory: Mapping[str, Collection[str]] | None = N
     """Search the output for everything that the original's fields name as somebody, and for what a directory lists."""
     named = identities_of(sample)
     for kind, texts in (directory or {}).items():
-        named.setdefault(kind, set()).update(texts)
+        named.setdefault(kind, set()).update(text.casefold() for text in texts)
     if not any(named.values()):
         return Exposure.untested("identities", _TITLE, "No field of the original names people, machines or addresses, and no directory was given.")
     found = residuals(sample.text, {kind: sorted(texts) for kind, texts in named.items()}, pseudonyms=_written(sample))
@@ -53,7 +54,7 @@ _ADVICE = (
 
 
 def identities_of(sample: Sample) -> dict[str, set[str]]:
-    """By kind: what fields of the original name, without what the policy leaves as it is on purpose (built-in accounts, loopback)."""
+    """By kind, in small letters: what fields and texts of the original name, without what the policy leaves as it is (built-in accounts, loopback)."""
     policy = sample.policy
     tools = Tools(EpochKey.for_tests(), None, accounts=policy.accounts, domains=policy.domains, networks=policy.networks)
     found: dict[str, set[str]] = {}
@@ -67,8 +68,19 @@ def identities_of(sample: Sample) -> dict[str, set[str]]:
         for value, after in zip(values, treatment.many(values), strict=True):
             if after is None or str(after).casefold() != value.casefold():
                 for kind, text in _kinds(_NAMING[rule.treatment], value):
-                    found.setdefault(kind, set()).add(text)
+                    found.setdefault(kind, set()).add(text.casefold())
+    for kind, name in _announced(sample):
+        found.setdefault(kind, set()).add(name)
     return found
+
+
+def _announced(sample: Sample) -> Iterator[tuple[str, str]]:
+    """What an anonymiser learns to look for: also accounts within e-mail addresses and home directories, and hosts within full names."""
+    anonymiser = Anonymiser(sample.policy, EpochKey.for_tests())
+    anonymiser.learn(sample.events)
+    anonymiser.texts(sample.events)
+    for name, pseudonym in anonymiser.tools.identities.items():
+        yield "email" if "@" in name else "user" if pseudonym[0] == "u" else "fqdn" if "." in name else "host", name
 
 
 def _kinds(kind: str, value: str) -> list[tuple[str, str]]:

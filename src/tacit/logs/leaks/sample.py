@@ -36,6 +36,7 @@ class Sample:
         released: the same after treatment.
         text: what was released, as bytes.
         count: of records.
+        events: before treatment, as they were read.
     """
 
     policy: SourcePolicy
@@ -44,6 +45,7 @@ class Sample:
     released: dict[str, Column]
     text: bytes
     count: int
+    events: Sequence[Event]
 
     @classmethod
     def read(cls, original: str | Path, anonymised: str | Path, policy: SourcePolicy, *, records: int = RECORDS) -> Sample:
@@ -81,7 +83,7 @@ class Sample:
         rows = _pairs(first, second, rules, (len(before), len(after)))
         aligned = [{path: [column[row] for row in side] for path, column in table.items()} for table, side in zip((first, second), rows, strict=True)]
         whole = text if text is not None else b"\n".join(json.dumps(event, ensure_ascii=False, default=str).encode() for event in after)
-        sample = cls(policy, rules, aligned[0], aligned[1], whole, len(rows[0]))
+        sample = cls(policy, rules, aligned[0], aligned[1], whole, len(rows[0]), before)
         sample.check()
         return sample
 

@@ -87,7 +87,8 @@ def _addresses(sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | 
 
 def _prefix_table(found: list[PrefixesKnown]) -> Table:
     rows = tuple(
-        (f"{known.pairs}", decimal(known.right, digits=1), decimal(known.control, digits=1), *(percent(s.value) for s in (known.networks, known.whole)))
+        (f"{known.pairs}", decimal(known.right, digits=1), decimal(known.control, digits=1),
+         *(percent(share.value) for share in (known.networks, known.whole)))
         for known in found
     )
     heads = ("Known pairs", "Leading bits known of each other address", "If pseudonyms were dealt out anew", "Network known", "Whole address known")

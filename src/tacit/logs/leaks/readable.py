@@ -54,7 +54,7 @@ _ADVICE = (
 
 
 def identities_of(sample: Sample) -> dict[str, set[str]]:
-    """By kind, in small letters: what fields and texts of the original name, without what the policy leaves as it is (built-in accounts, loopback)."""
+    """By kind, in small letters: what fields and texts of the original name, without what the policy leaves (built-in accounts, loopback)."""
     policy = sample.policy
     tools = Tools(EpochKey.for_tests(), None, accounts=policy.accounts, domains=policy.domains, networks=policy.networks)
     found: dict[str, set[str]] = {}

@@ -11,6 +11,7 @@ from benchmarks.rows import (
     forecast,
     fraud,
     log_counts,
+    log_leak,
     log_speed,
     logs,
     shadows,
@@ -22,8 +23,9 @@ from benchmarks.rows import (
 )  # fmt: skip
 
 _MODULES = (
-    utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_speed,
-)
+    utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_leak,
+    log_speed,
+)  # fmt: skip
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 
 __all__ = ["ROWS"]

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tacit.attacks.linkage.columns import Coded, Numbers, Trace, close, owners, positions
+from tacit.attacks.linkage.columns import Coded, Floats, Numbers, Trace, close, owners, positions
 from tacit.attacks.linkage.matching import TOP
 from tacit.attacks.linkage.shares import Linked, Share
 from tacit.errors import UsageError
+
+_MOMENTS = 1_000
 
 
 def attack_injection(
@@ -50,7 +52,7 @@ def attack_injection(
     matched = _matches(caused, who, (known, released), pseudonyms, tolerance)
     same = positions([names.values[target] for target in targets], pseudonyms.values)
     matched[np.flatnonzero(same >= 0), same[same >= 0]] = events + 1
-    return _linked(matched, own, pseudonyms, rng, events=events)
+    return _linked(matched, own, pseudonyms, _usual(released, pseudonyms, tolerance, rng), rng, events=events)
 
 
 def _drawn(names: Coded, known: Trace, events: int, rng: np.random.Generator) -> Numbers:
@@ -89,11 +91,23 @@ def _marks(known: Trace, released: Trace) -> tuple[Numbers, Numbers] | None:
     return both[: len(known)], both[len(known) :]
 
 
-def _linked(matched: Numbers, own: Numbers, pseudonyms: Coded, rng: np.random.Generator, *, events: int) -> Linked:
+def _usual(released: Trace, pseudonyms: Coded, tolerance: tuple[float, float], rng: np.random.Generator) -> Floats:
+    """Share of some moments, drawn from the released times, near which each pseudonym has an event: how often it fits by chance."""
+    size = len(pseudonyms.values)
+    moments = rng.permutation(released.times[np.isfinite(released.times)])[:_MOMENTS] + (tolerance[0] - tolerance[1]) / 2
+    found = np.zeros(size, np.int64)
+    for moment, event in close(moments, released.times, before=tolerance[0], after=tolerance[1]):
+        good = pseudonyms.codes[event] >= 0
+        found += np.bincount(np.unique(moment[good] * size + pseudonyms.codes[event[good]]) % size, minlength=size)
+    return found / max(len(moments), 1)
+
+
+def _linked(matched: Numbers, own: Numbers, pseudonyms: Coded, usual: Floats, rng: np.random.Generator, *, events: int) -> Linked:
     """``own``: by pseudonym, which target it belongs to. A target may have several pseudonyms, one for each epoch: any of them counts."""
     targets, size = matched.shape
     rows = np.arange(targets)
-    score = matched + rng.random(matched.shape) * 0.5
+    # Of those that fit alike, one that seldom has an event near is likelier than one that always does.
+    score = matched + 0.5 * (1 - usual) + rng.random(matched.shape) * 1e-6
     guess = score.argmax(axis=1)
     right = own[guess] == rows
     best = np.full(targets, -1.0)

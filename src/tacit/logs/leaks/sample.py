@@ -22,6 +22,7 @@ RECORDS = 20_000
 
 _DEEPEST, _MOST_PATHS = 20, 2_000
 _ALIKE = 0.99
+_LATEST = 1e11  # seconds: what is further off is no time
 Column = list[Any]
 
 
@@ -136,7 +137,8 @@ def seconds(value: Any) -> float:
     if isinstance(value, bool) or value is None:
         return float("nan")
     if isinstance(value, int | float):
-        return value / 1_000 if abs(value) > 1e11 else float(value)
+        found = value / 1_000 if abs(value) > 1e11 else float(value)
+        return found if abs(found) <= _LATEST else float("nan")
     moment = moment_of(str(value))
     return float("nan") if moment is None else moment.timestamp()
 

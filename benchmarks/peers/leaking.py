@@ -55,7 +55,7 @@ def contest(folder: Path, search: Callable[[str], str], *, name: str) -> dict[st
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
-_HOME = re.compile(r"((?:\\Users\\|/home/|/Users/))([^\\/\s\"']+)")
+_HOME = re.compile(r"(\\Users\\|/(?:home|Users)/)([^\\/\s\"']+)")
 
 
 def patterns(text: str) -> str:

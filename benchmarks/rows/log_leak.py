@@ -48,7 +48,8 @@ def leak(_options: Options) -> Measured:
     details = {
         "contestants": found, "events": EVENTS, "events_of_presidio_with_a_directory": SLOW,
         "notes": "Peers hash the same fields that our policy does, and search the texts. Readable: as a whole word in plain, in any case, in "
-        "percent-encoding, base64, hexadecimal or UTF-16. What proves little (common words) and addresses that are pseudonyms of others are counted apart.",
+        "percent-encoding, base64, hexadecimal or UTF-16. "
+        "What proves little (common words), and addresses that are pseudonyms of others are counted apart.",
     }
     return Measured(ours["share"], "share of identities readable", "Presidio on texts, fields hashed", found["presidio"]["share"], checks, details)
 

@@ -12,6 +12,7 @@ from benchmarks.rows import (
     fraud,
     log_counts,
     log_detection,
+    log_leak,
     log_sigma,
     log_speed,
     logs,
@@ -25,7 +26,7 @@ from benchmarks.rows import (
 
 _MODULES = (
     utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_speed,
-    log_detection, log_sigma,
+    log_detection, log_sigma, log_leak,
 )  # fmt: skip
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,8 +13,10 @@ import click
 
 from tacit.cli.logs_keys import keys
 from tacit.cli.logs_keys import opened as keyring
+from tacit.cli.logs_leaks import leaks
 from tacit.cli.logs_reveal import reveal
 from tacit.cli.logs_serve import serve
+from tacit.cli.logs_sigma import sigma_check
 from tacit.cli.logs_stats import stats
 from tacit.errors import UsageError
 
@@ -174,7 +177,8 @@ def _first(file: str) -> list[bytes]:
 
 def _dry_run(file: str, anonymiser: Anonymiser, form: LineFormat) -> None:
     """Records before and after, and which names of the dictionary are still readable."""
-    from tacit.logs.leaks import residuals
+    from tacit.errors import DataError
+    from tacit.logs.leaks import Sample, leak_report, residuals
 
     lines = _first(file)
     parsed = form.parse(lines)
@@ -190,6 +194,12 @@ def _dry_run(file: str, anonymiser: Anonymiser, form: LineFormat) -> None:
     found = residuals("\n".join(treated.events).encode(), named).total if len(anonymiser.tools.identities) else 0
     click.echo(f"{len(lines):,} records: {len(parsed.damaged):,} damaged, {len(treated.refused):,} refused, {len(treated.events):,} treated")
     click.echo(f"{len(anonymiser.tools.identities):,} identities were named by fields; {found:,} of them are still readable in what is kept")
+    try:
+        sample = Sample.of([parsed.events[place] for place in treated.places], [json.loads(text) for text in treated.events], anonymiser.policy)
+    except DataError:
+        click.echo("no leak report: nothing was treated")
+    else:
+        click.echo("\nwhat could be linked (more with: tacit logs leaks): " + leak_report(sample).render("short"))
     click.echo("owner-side: this shows records in the clear. A name that no field holds is not counted: give a --directory")
 
 
@@ -209,5 +219,5 @@ def _tell(tally: Tally, policy: SourcePolicy, epoch: str) -> None:
         click.echo(f"local differential privacy: at most ε={policy.epsilon_per_unit_day():g} per unit and day", err=True)
 
 
-for command in (keys, reveal, serve, stats):
+for command in (keys, leaks, reveal, serve, sigma_check, stats):
     logs.add_command(command)

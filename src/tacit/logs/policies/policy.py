@@ -153,7 +153,7 @@ class SourcePolicy:
         return str(yaml.safe_dump(head | {"fields": body}, sort_keys=False, allow_unicode=True, width=150))
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class _Loader(yaml.SafeLoader):
     """YAML without duplicate keys: the second would silently replace the first."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

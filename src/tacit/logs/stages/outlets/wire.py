@@ -67,6 +67,7 @@ class Wire:
                 raise OutletError(f"no answer from {self._host} ({type(error).__name__})") from None
             return self.post(path, body, kind=kind)  # a kept connection that the server has closed meanwhile
         if answer.status in (401, 403, 404, 408, 429) or answer.status >= 500:
+            self.close()
             raise OutletError(f"{self._host} answered {answer.status}")
         return answer
 

@@ -45,7 +45,7 @@ LINES: dict[str, list[bytes]] = {
         b"LEEF:1.0|a|b|c|d|",
     ],
     "apache": [
-        b'10.0.0.1 - anna [10/Oct/2026:13:55:36 +0200] "GET /home/anna/a?u=%61nna HTTP/1.1" 200 2326 "https://a.example/x" "curl/8.5 (x \\"y\\")"',
+        b'10.0.0.1 - anna [10/Oct/2026:13:55:36 +0200] "GET /data/anna/a?u=%61nna HTTP/1.1" 200 2326 "https://a.example/x" "curl/8.5 (x \\"y\\")"',
         b'10.0.0.1 - - [10/Oct/2026:13:55:36 +0200] "GET / HTTP/1.0" 304 -',
         b'www.corp.example:443 fe80::1 - - [10/Oct/2026:13:55:36 +0000] "POST /\\xc3\\xbc HTTP/2.0" 500 12 "-" "-"',
         b'10.0.0.1 - - [10/Oct/2026:13:55:36 +0200] "\\x16\\x03\\x01" 400 226 "-" "-"',
@@ -65,7 +65,7 @@ LINES: dict[str, list[bytes]] = {
         b"type=PROCTITLE msg=audit(1604994496.155:92733): proctitle=617270002D61",
         b'node=gate type=USER_AUTH msg=audit(1404170401.294:11): pid=9 uid=0 msg=\'op=PAM:auth acct="anna" exe="/bin/x" addr=10.0.0.1 res=failed\'',
         b'type=EXECVE msg=audit(1404170401.294:12): argc=3 a0="ls" a1=2F686F6D652F616E6E612F6120 a2="b"',
-        b'type=CWD msg=audit(1.5:1): cwd="/home/anna"',
+        b'type=CWD msg=audit(1.5:1): cwd="/data/anna"',
         b"type=LOGIN msg=audit(1.5:2): login pid=1 uid=0 old auid=4 new auid=5",
     ],
     "zeek": [

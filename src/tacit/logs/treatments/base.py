@@ -112,9 +112,13 @@ class All:
     stage: int = SECOND
     stable: bool = False
     alone: bool = field(default=True, init=False)
+    number: Callable[[int | float], Scalar] = field(default=lambda value: value, kw_only=True)
+    """What becomes of a number; a truth value stays."""
 
     def many(self, values: Sequence[Scalar], rows: Rows | None = None) -> Sequence[Scalar]:
-        """See `Treatment`; numbers and truth values cannot hold a name and stay."""
+        """See `Treatment`."""
         texts = [value for value in values if isinstance(value, str)]
         treated = iter(self.function(texts))
-        return [next(treated) if isinstance(value, str) else value for value in values]
+        return [
+            next(treated) if isinstance(value, str) else value if value is None or isinstance(value, bool) else self.number(value) for value in values
+        ]

@@ -14,7 +14,8 @@ from tacit.logs.treatments.base import SECOND, Rows, Scalar
 from tacit.logs.treatments.pseudonyms import WRITTEN
 
 SPANS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
-_VARIABLE = re.compile(r"0x[0-9A-Fa-f]+|[^\s\"'<>()\[\]{},;|=]*\d[^\s\"'<>()\[\]{},;|=]*|\"[^\"]*\"|'[^']*'|\[secret\]")
+_PART = re.compile(r"\"[^\"]*\"|'[^']*'|\[secret\]|[^\s\"'<>()\[\]{},;|=]+")
+_DIGIT = re.compile(r"\d")
 _BLANK = "<*>"
 
 
@@ -97,4 +98,9 @@ def template(text: str) -> str:
     >>> template("job 17 of 'nightly' took 3.2s")
     'job <*> of <*> took <*>'
     """
-    return _VARIABLE.sub(_BLANK, WRITTEN.sub(_BLANK, text))
+    return _PART.sub(_blanked, WRITTEN.sub(_BLANK, text))
+
+
+def _blanked(found: re.Match[str]) -> str:
+    part = found.group()
+    return _BLANK if part[0] in "\"'[" or _DIGIT.search(part) else part

@@ -29,6 +29,7 @@ ACCOUNTS = frozenset(
 
 HOSTS = frozenset(("", "-", "localhost", "localdomain", "unknown", "none", "(null)", "n/a", "workgroup"))
 _MOST = 100_000
+_LONGEST_HOST = 253
 _PORT = re.compile(r"([^:\[\]]+|\[[^\]]*\]):(\d{1,5})")
 _LOCAL = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -100,7 +101,7 @@ class Names:
         address = self._addresses.one(name)
         if address is not None:
             return address
-        labels = name.split(".")
+        labels = name.split(".") if len(name) <= _LONGEST_HOST else [name]
         last = labels[-1] if len(labels) > 1 else None
         hidden = [label if WRITTEN.fullmatch(label) or not label else self._hosts.of(label) for label in (labels[:-1] if last else labels)]
         if labels[0]:

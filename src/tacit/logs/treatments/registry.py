@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 
 from tacit.errors import ConfigError
-from tacit.logs.treatments.base import FIRST, All, Each, Text, Tools, Treatment
+from tacit.logs.treatments.base import FIRST, All, Each, Scalar, Text, Tools, Treatment
 from tacit.logs.treatments.coarse import Generalise, template
 from tacit.logs.treatments.rowwise import Jitter, Randomise, Suppress
 
@@ -30,6 +31,18 @@ class Kind:
     build: _Build
 
 
+def _address_number(tools: Tools) -> Callable[[int | float], Scalar]:
+    """An IPv4 address written as a number stays one; any other number is no address, and is hidden like an identifier."""
+
+    def treat(value: int | float) -> Scalar:
+        if isinstance(value, int) and 0 <= value < 1 << 32:
+            new = tools.addresses.one(str(IPv4Address(value)))
+            return int(IPv4Address(new)) if new is not None else None
+        return tools.numbers.identifier(value)
+
+    return treat
+
+
 def _kind(promise: str, build: _Build, *options: str) -> Kind:
     return Kind(promise, frozenset(options), build)
 
@@ -48,7 +61,7 @@ TREATMENTS: dict[str, Kind] = {
     "user": _kind(PSEUDONYM, lambda tools, options: Each(tools.names.user, FIRST)),
     "host": _kind(PSEUDONYM, lambda tools, options: Each(tools.names.host, FIRST)),
     "email": _kind(PSEUDONYM, lambda tools, options: Each(tools.names.email, FIRST)),
-    "address": _kind(PSEUDONYM, lambda tools, options: All(_address(tools), FIRST, stable=True)),
+    "address": _kind(PSEUDONYM, lambda tools, options: All(_address(tools), FIRST, stable=True, number=_address_number(tools))),
     "url": _kind(PSEUDONYM, lambda tools, options: Each(tools.places.url)),
     "path": _kind(PSEUDONYM, lambda tools, options: Each(tools.places.path)),
     "mac": _kind(PSEUDONYM, lambda tools, options: Each(tools.numbers.mac)),

@@ -10,6 +10,7 @@ A name that no field has ever held and that no such context announces stays read
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
@@ -49,6 +50,9 @@ CARD = "[card]"
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _RUN, _ACCOUNT, _TOKEN = re.compile(ENCODED), re.compile(ACCOUNT), re.compile(TOKENS)
 _LONGEST_NAME = 14
+_LONGEST_HOST = 253  # RFC 1035, section 2.3.4, in characters
+_LONGEST_REMEMBERED = 1_000
+_MOST_GROUPS = 9  # of an IPv6 address, the empty ones of «::» at an end included
 _MOST_TOKENS = 400_000
 _DEEPEST = 2
 _ROUNDS = 3
@@ -195,7 +199,7 @@ class Scrubber:
 
     def _remembered(self, token: str, depth: int) -> str:
         """What a token becomes. Further in, less is decoded: what is found there holds there only."""
-        if depth:
+        if depth or len(token) > _LONGEST_REMEMBERED:
             return self._token(token, depth)
         new = self._tokens.get(token)
         if new is None:
@@ -264,7 +268,7 @@ class Scrubber:
     def _six(self, text: str) -> str:
         """The longest address among groups that colons divide; a port or a label may stand beside it."""
         groups = text.split(":")
-        for length in range(len(groups), 2, -1):
+        for length in range(min(len(groups), _MOST_GROUPS), 2, -1):
             for begin in range(len(groups) - length + 1):
                 new = self._addresses.one(":".join(groups[begin : begin + length]))
                 if new is not None:
@@ -274,7 +278,7 @@ class Scrubber:
     def _host(self, found: re.Match[str]) -> str:
         """A host of a domain that is known, even if no event has named this host yet."""
         text = found.group()
-        if WRITTEN.search(text) or self._names.stays(text.lower()):
+        if len(text) > _LONGEST_HOST or WRITTEN.search(text) or self._names.stays(text.lower()):
             return text
         labels = text.lower().split(".")
         for place in range(1, len(labels) - 1):
@@ -291,7 +295,7 @@ class Scrubber:
         signs = [place for place, word in enumerate(words) if word.group() in self._identities.parts]
         pieces, end, place = [], 0, 0
         while signs and place <= signs[-1]:
-            sign = next(sign for sign in signs if sign >= place)
+            sign = signs[bisect_left(signs, place)]
             last, hit = self._longest(low, words, place, sign) if sign < place + _LONGEST_NAME else (place, None)
             if hit is not None:
                 pieces += [token[end : words[place].start()], hit]

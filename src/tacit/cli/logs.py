@@ -49,6 +49,7 @@ def logs() -> None:
 @click.option("--directory", type=click.Path(path_type=Path),
               help="Names to look for in texts: one per line, or a CSV with columns user, email, host.")
 @click.option("--learn/--no-learn", default=True, show_default=True, help="Read a file twice, and look in texts for names of later records too.")
+@click.option("--vault", type=click.Path(path_type=Path), help="Where what a pseudonym stands for is kept, sealed, for «tacit logs reveal».")
 @click.option("--epoch", help="Use the key of this epoch, not the newest.")
 @click.option("--dry-run", is_flag=True, help="Treat the first records only, show them before and after, and what is still readable.")
 def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
@@ -59,6 +60,7 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
     """
     from tacit.logs.anonymise import Anonymiser
     from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.keys import Recorder, Vault
     from tacit.logs.policies import SourcePolicy
     from tacit.logs.stages import LINES, DeadLetters, learn, run
 
@@ -67,7 +69,8 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
     form = by_name(name)
     ring = keyring(keys)
     key = ring.epoch(options["epoch"]) if options["epoch"] else ring.active()
-    anonymiser = Anonymiser(rules, key, prior=None if options["epoch"] else ring.prior())
+    kept = None if options["vault"] is None or options["dry_run"] else Recorder(Vault.of(options["vault"], ring), key)
+    anonymiser = Anonymiser(rules, key, prior=None if options["epoch"] else ring.prior(), recorder=kept)
     if options["directory"]:
         know(anonymiser, options["directory"])
     if options["dry_run"]:

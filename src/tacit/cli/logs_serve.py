@@ -58,6 +58,7 @@ class Listener(Protocol):
 @click.option("--dead-letters", type=click.Path(path_type=Path), default=Path("dead-letters.jsonl"), show_default=True,
               help="Where records go that cannot be treated.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Names to look for in texts: one per line, or a CSV: user, email, host.")
+@click.option("--vault", type=click.Path(path_type=Path), help="Where what a pseudonym stands for is kept, sealed, for «tacit logs reveal».")
 @click.option("--queue", default=64, show_default=True, type=click.IntRange(1, 4_096), metavar="MIB", help="Lines that may wait before senders must.")
 def serve(**options: Any) -> None:
     """Take events from shippers, treat them, and give them on; each is acknowledged when every outlet holds it.
@@ -85,6 +86,7 @@ def _ready(options: dict[str, Any], stack: ExitStack) -> tuple[Delivery, list[Li
     from tacit.cli.logs import know
     from tacit.cli.logs_keys import opened
     from tacit.logs.formats import by_name
+    from tacit.logs.keys import Vault
     from tacit.logs.policies import SourcePolicy
     from tacit.logs.stages import DeadLetters, Delivery, Limits
     from tacit.logs.stages.renewing import Renewing
@@ -94,7 +96,9 @@ def _ready(options: dict[str, Any], stack: ExitStack) -> tuple[Delivery, list[Li
     rules = SourcePolicy.load(options["policy"])
     form = by_name(rules.format)
     directory = options["directory"]
-    renewing = Renewing(rules, opened(options["keys"]), know=(lambda anonymiser: know(anonymiser, directory)) if directory else None)
+    ring = opened(options["keys"])
+    vault = None if options["vault"] is None else Vault.of(options["vault"], ring)
+    renewing = Renewing(rules, ring, know=(lambda anonymiser: know(anonymiser, directory)) if directory else None, vault=vault)
     renewing()
     outlets = _outlets(options, stack)
     letters = stack.enter_context(DeadLetters(options["dead_letters"]))

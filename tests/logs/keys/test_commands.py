@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from click.testing import CliRunner, Result
 
 from tacit.cli import logs_keys
 from tacit.cli.ledger import ledger as ledger_commands
+from tacit.cli.logs import logs
 from tacit.cli.logs_keys import keys
 from tacit.cli.logs_reveal import reveal
 from tacit.crypto import SealedTo, SealingKey, Share
 from tacit.errors import Refused, StorageError, TacitError, UsageError, VerificationError
 from tacit.guard import Ledger
 from tacit.logs.keys import Keyring, Named, Vault
+from tacit.logs.policies import SourcePolicy
+from tacit.logs.stages.renewing import Renewing
 
 WORDS = "correct horse battery staple"
 INIT = ("init", "--keys", "keys.json", "--shares-dir", "shares", "--tenant", "acme")
@@ -236,3 +240,45 @@ def test_every_option_has_help() -> None:
     for command in (*keys.commands.values(), reveal):
         assert command.help
         assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+def test_what_a_file_named_can_be_revealed(place: Path) -> None:
+    """From the log to the vault and back: accounts, machines and addresses, also those that only a text named."""
+    run(keys, *INIT)
+    events = [
+        {"user": {"name": "anna.keller"}, "host": {"name": "ws-0042"}, "source": {"ip": "203.0.113.7", "mac": "00:50:56:ab:cd:ef"},
+         "message": "session opened for user oldhand"},
+        {"user": {"name": "bwexler"}, "message": "anna.keller again"},
+    ]
+    Path("events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    for _ in range(2):  # a second run adds nothing, and treats alike
+        run(logs, "anonymise", "events.jsonl", "--policy", "pack:ecs", "--keys", "keys.json", "--output", "safe.jsonl", "--vault", "vault.db")
+    first = json.loads(Path("safe.jsonl").read_text().splitlines()[0])
+    hidden = [first["user"]["name"], first["host"]["name"], first["source"]["ip"], first["source"]["mac"], first["message"].split()[-1]]
+    shown = run(reveal, *asked(*hidden)).output
+    assert all(name in shown for name in ("anna.keller", "ws-0042", "203.0.113.7", "00:50:56:ab:cd:ef", "oldhand"))
+    assert "bwexler" not in shown
+
+
+def test_a_dry_run_and_a_keyring_without_a_reveal_key_fill_no_vault(place: Path) -> None:
+    run(keys, "init", "--keys", "plain.json", "--tenant", "acme")
+    Path("events.jsonl").write_text('{"user":{"name":"anna.keller"}}\n')
+    command = ("anonymise", "events.jsonl", "--policy", "pack:ecs", "--output", "safe.jsonl", "--vault", "vault.db")
+    assert "--shares-dir" in refusal(UsageError, logs, *command, "--keys", "plain.json")
+    assert not Path("safe.jsonl").exists()
+    run(keys, *INIT)
+    run(logs, *command, "--keys", "keys.json", "--dry-run")
+    assert not Path("vault.db").exists()
+
+
+def test_a_vault_is_filled_from_the_thread_that_treats(place: Path) -> None:
+    run(keys, *INIT)
+    ring = Keyring.open("keys.json")
+    vault = Vault.of("vault.db", ring)
+    renewing = Renewing(SourcePolicy.parse("{version: 1, source: s, format: json, fields: {user: user}}"), ring, vault=vault)
+    renewing()
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(renewing().batch([{"user": "anna.keller"}]).events[0]["user"]))
+    thread.start()
+    thread.join()
+    assert "anna.keller" in run(reveal, *asked(*found)).output

@@ -17,8 +17,9 @@ from typing import Any
 from tacit.logs.anonymise.shapes import Column, Shapes
 from tacit.logs.anonymise.tree import tree_of
 from tacit.logs.formats import Event, json_writer
+from tacit.logs.keys import Recorder
 from tacit.logs.policies import SourcePolicy
-from tacit.logs.treatments import FIRST, SECOND, Identities, Key, Rows, Scalar, Text, Tools, Treatment, build
+from tacit.logs.treatments import FIRST, SECOND, Identities, Key, Note, Rows, Scalar, Text, Tools, Treatment, build
 
 _MOST_REMEMBERED = 200_000
 _BETWEEN = "\u00a6"  # a sign that hardly any log holds
@@ -70,11 +71,14 @@ class Anonymiser:
         key: of the epoch.
         prior: the former epoch's key while an overlap lasts: events then carry earlier pseudonyms too, in ``tacit.prior``.
         identities: a dictionary learned beforehand; it is extended.
+        recorder: keeps what a pseudonym stands for, sealed; what a batch named is durable before the batch is returned.
     """
 
-    def __init__(self, policy: SourcePolicy, key: Key, *, prior: Key | None = None, identities: Identities | None = None) -> None:
-        self.policy = policy
-        self.tools = _tools(policy, key, identities)
+    def __init__(
+        self, policy: SourcePolicy, key: Key, *, prior: Key | None = None, identities: Identities | None = None, recorder: Recorder | None = None
+    ) -> None:
+        self.policy, self._recorder = policy, recorder
+        self.tools = _tools(policy, key, identities, None if recorder is None else recorder.note)
         self._rules = list(policy.fields.values())
         self._root = tree_of(policy.fields)
         self._dropped = frozenset(number for number, rule in enumerate(self._rules) if rule.treatment == "drop")
@@ -147,6 +151,8 @@ class Anonymiser:
                     self._column(number, column, context, text)
         texts = [(treatment, column) for number, column in shapes.columns.items() if isinstance(treatment := self._treatments[number], Text)]
         _searched(texts, self.tools.scrubber.texts, json_writer() if text else None)
+        if self._recorder is not None:
+            self._recorder.flush()
         return shapes
 
     def _holds(self, key: str) -> bool:
@@ -174,8 +180,8 @@ def _refused(shapes: Shapes) -> list[tuple[int, str]]:
     return [(place, UNKNOWN_FIELD) for place in sorted(shapes.unknown_rows)]
 
 
-def _tools(policy: SourcePolicy, key: Key, identities: Identities | None) -> Tools:
-    return Tools(key, identities, accounts=policy.accounts, domains=policy.domains, networks=policy.networks)
+def _tools(policy: SourcePolicy, key: Key, identities: Identities | None, note: Note | None = None) -> Tools:
+    return Tools(key, identities, accounts=policy.accounts, domains=policy.domains, networks=policy.networks, note=note)
 
 
 class _Context:

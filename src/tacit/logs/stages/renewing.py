@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tacit.logs.anonymise import Anonymiser
-from tacit.logs.keys import Keyring
+from tacit.logs.keys import Keyring, Recorder, Vault
 from tacit.logs.policies import SourcePolicy
 
 
@@ -16,9 +16,13 @@ class Renewing:
         policy: of the source.
         ring: read again whenever its file has changed.
         know: called with each new anonymiser, to enter names from a directory.
+        vault: where what a pseudonym stands for is kept, sealed.
     """
 
-    def __init__(self, policy: SourcePolicy, ring: Keyring, *, know: Callable[[Anonymiser], None] | None = None) -> None:
+    def __init__(
+        self, policy: SourcePolicy, ring: Keyring, *, know: Callable[[Anonymiser], None] | None = None, vault: Vault | None = None
+    ) -> None:
+        self._vault = vault
         self._policy, self._ring = policy, ring
         self._know = know or (lambda anonymiser: None)
         self._now: Anonymiser | None = None
@@ -34,7 +38,7 @@ class Renewing:
         key, prior = self._ring.active(), self._ring.prior()
         epochs = (key.id, None if prior is None else prior.id)
         if self._now is None or epochs != self._epochs:
-            made = Anonymiser(self._policy, key, prior=prior)
+            made = Anonymiser(self._policy, key, prior=prior, recorder=None if self._vault is None else Recorder(self._vault, key))
             self._know(made)
             if self._now is not None:
                 _move(self._now, made)

@@ -8,11 +8,11 @@ from tacit.logs.treatments.identities import COMMON, Identities
 from tacit.logs.treatments.names import Names
 from tacit.logs.treatments.numbers import Numbers
 from tacit.logs.treatments.places import Places
-from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Pseudonyms
+from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Note, Pseudonyms
 from tacit.logs.treatments.registry import KEPT, LOCAL, PSEUDONYM, TREATMENTS, build
 from tacit.logs.treatments.scrub import Scrubber
 
 __all__ = [
-    "COMMON", "FIRST", "KEPT", "LOCAL", "PSEUDONYM", "SECOND", "TREATMENTS", "WRITTEN", "Addresses", "Identities", "Key", "Names", "Numbers",
+    "COMMON", "FIRST", "KEPT", "LOCAL", "PSEUDONYM", "SECOND", "TREATMENTS", "WRITTEN", "Addresses", "Identities", "Key", "Names", "Note", "Numbers",
     "Places", "Pseudonyms", "Rows", "Scalar", "Text", "Scrubber", "Tools", "Treatment", "build",
 ]

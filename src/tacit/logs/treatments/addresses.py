@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tacit.logs.addresses import AddressPseudonyms
 from tacit.logs.treatments.networks import Images
-from tacit.logs.treatments.pseudonyms import Key
+from tacit.logs.treatments.pseudonyms import Key, Note
 
 Octets = NDArray[np.uint8]
 
@@ -60,9 +60,11 @@ class Addresses:
     Args:
         key: of the epoch.
         kept: networks beyond the special ones whose addresses stay.
+        note: told of each pseudonym.
     """
 
-    def __init__(self, key: Key, *, kept: Sequence[str] = ()) -> None:
+    def __init__(self, key: Key, *, kept: Sequence[str] = (), note: Note | None = None) -> None:
+        self._note = note
         self._pseudonyms = AddressPseudonyms(key.secret("address"))
         self._kept, self._inside = _Networks((*_KEPT, *kept)), _Networks(_INSIDE)
         self._memo: dict[str, str | None] = {}
@@ -84,7 +86,12 @@ class Addresses:
             if len(self._memo) > _MOST_REMEMBERED:
                 self._memo.clear()
                 missing = list(set(texts))
-            self._memo.update(zip(missing, self._fresh(missing), strict=True))
+            fresh = self._fresh(missing)
+            self._memo.update(zip(missing, fresh, strict=True))
+            if self._note is not None:
+                for text, pseudonym in zip(missing, fresh, strict=True):
+                    if pseudonym is not None and pseudonym != text:
+                        self._note("address", pseudonym, text)
         return list(map(self._memo.__getitem__, texts))
 
     def _fresh(self, texts: Sequence[str]) -> list[str | None]:

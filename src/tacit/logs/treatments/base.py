@@ -11,7 +11,7 @@ from tacit.logs.treatments.identities import Identities
 from tacit.logs.treatments.names import Names
 from tacit.logs.treatments.numbers import Numbers
 from tacit.logs.treatments.places import Places
-from tacit.logs.treatments.pseudonyms import Key
+from tacit.logs.treatments.pseudonyms import Key, Note
 from tacit.logs.treatments.scrub import Scrubber
 
 Scalar = str | int | float | bool | None
@@ -51,17 +51,18 @@ class Tools:
         accounts: accounts that stay, beyond the built-in ones.
         domains: domains whose hosts stay.
         networks: networks whose addresses stay.
+        note: told of each pseudonym of an account, machine, address or identifier.
     """
 
     def __init__(
         self, key: Key, identities: Identities | None = None, *, accounts: Iterable[str] = (), domains: Iterable[str] = (),
-        networks: Iterable[str] = (),
+        networks: Iterable[str] = (), note: Note | None = None,
     ) -> None:
         self.key = key
         self.identities = Identities() if identities is None else identities
-        self.addresses = Addresses(key, kept=tuple(networks))
-        self.names = Names(key, self.identities, addresses=self.addresses, accounts=accounts, domains=domains)
-        self.numbers = Numbers(key)
+        self.addresses = Addresses(key, kept=tuple(networks), note=note)
+        self.names = Names(key, self.identities, addresses=self.addresses, accounts=accounts, domains=domains, note=note)
+        self.numbers = Numbers(key, note=note)
         self.places = Places(key, self.names)
         self.scrubber = Scrubber(self.names, self.addresses, self.numbers)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from tacit.logs.treatments.addresses import Addresses
 from tacit.logs.treatments.identities import Identities
-from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Pseudonyms
+from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Note, Pseudonyms
 from tacit.logs.wordlist import words
 
 ACCOUNTS = frozenset(
@@ -43,12 +43,14 @@ class Names:
         addresses: for hosts that are given as addresses.
         accounts: names of accounts, beyond the built-in ones, that are nobody's and stay.
         domains: domains that stay with all their hosts, such as those of public services.
+        note: told of each pseudonym.
     """
 
     def __init__(
-        self, key: Key, identities: Identities, *, addresses: Addresses, accounts: Iterable[str] = (), domains: Iterable[str] = ()
+        self, key: Key, identities: Identities, *, addresses: Addresses, accounts: Iterable[str] = (), domains: Iterable[str] = (),
+        note: Note | None = None,
     ) -> None:
-        self._users, self._hosts = Pseudonyms(key, "user", "u"), Pseudonyms(key, "host", "h")
+        self._users, self._hosts = Pseudonyms(key, "user", "u", note=note), Pseudonyms(key, "host", "h", note=note)
         self.identities, self._addresses = identities, addresses
         self._accounts = ACCOUNTS | {normal(name) for name in accounts}
         self._domains = tuple(normal(name).strip(".") for name in domains)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tacit.logs.treatments.pseudonyms import Key, Pseudonyms
+from tacit.logs.treatments.pseudonyms import Key, Note, Pseudonyms
 
 _MAC = re.compile(r"([0-9A-Fa-f]{2})([:-]?)([0-9A-Fa-f]{2})\2([0-9A-Fa-f]{2})\2([0-9A-Fa-f]{2})\2([0-9A-Fa-f]{2})\2([0-9A-Fa-f]{2})")
 _CISCO = re.compile(r"([0-9A-Fa-f]{4})\.([0-9A-Fa-f]{4})\.([0-9A-Fa-f]{4})")
@@ -22,14 +22,15 @@ class Numbers:
     ('00:50:56:', 'S-1-5-18', '-500')
     """
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: Key, *, note: Note | None = None) -> None:
+        self._note = note
         self._macs, self._sids = Pseudonyms(key, "mac", "m"), Pseudonyms(key, "sid", "s")
-        self._ids, self._values = Pseudonyms(key, "id", "x"), Pseudonyms(key, "number", "x")
+        self._ids, self._values = Pseudonyms(key, "id", "x", note=note), Pseudonyms(key, "number", "x")
 
     def identifier(self, value: str | int | float) -> str | int:
         """Of any other identifier: a whole number stays one (positive, 53 bits); everything else becomes a text."""
         if isinstance(value, int) and not isinstance(value, bool):
-            return self._values.number(str(value), 53)
+            return int(self._noted("number", str(value), str(self._values.number(str(value), 53))))
         return self._ids.of(str(value))
 
     def mac(self, text: str) -> str:
@@ -45,18 +46,24 @@ class Numbers:
         if text.upper() == text:
             hidden = hidden.upper()
         if cisco:
-            return ".".join(hidden[place : place + 4] for place in (0, 4, 8))
-        return (found.group(2) if found else "").join(hidden[place : place + 2] for place in range(0, 12, 2))
+            return self._noted("mac", text, ".".join(hidden[place : place + 4] for place in (0, 4, 8)))
+        return self._noted("mac", text, (found.group(2) if found else "").join(hidden[place : place + 2] for place in range(0, 12, 2)))
 
     def sid(self, text: str) -> str:
         """A security identifier: well-known ones, and the relative ones of built-in accounts and groups, stay."""
         found = _SID.fullmatch(text)
         if found:
-            return "S-1-5-21-" + self._authority(found.group(1), 3) + ("" if found.group(2) is None else f"-{self._relative(text, found.group(2))}")
+            relative = "" if found.group(2) is None else f"-{self._relative(text, found.group(2))}"
+            return self._noted("sid", text, f"S-1-5-21-{self._authority(found.group(1), 3)}{relative}")
         azure = _AZURE_SID.fullmatch(text)
         if azure:
-            return "S-1-12-1-" + self._authority(azure.group(1), 4)
+            return self._noted("sid", text, "S-1-12-1-" + self._authority(azure.group(1), 4))
         return text if re.fullmatch(r"(?i)S-1-\d+(-\d+){0,3}|-|", text) else self._ids.of(text.lower())
+
+    def _noted(self, namespace: str, text: str, pseudonym: str) -> str:
+        if self._note is not None and pseudonym != text:
+            self._note(namespace, pseudonym, text)
+        return pseudonym
 
     def _authority(self, text: str, parts: int) -> str:
         digest = self._sids.digest(text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from tacit.logs.keys import ALPHABET, BITS
@@ -19,6 +20,10 @@ _INNER, _OUTER = (bytes(value ^ mask for value in range(256)) for mask in (0x36,
 
 WRITTEN = re.compile(rf"[a-z]-[{ALPHABET}]{{2}}-[0-9a-f]{{{DIGITS}}}")
 """What a pseudonym looks like in a text."""
+
+
+Note = Callable[[str, str, str], None]
+"""Told of each pseudonym that is given: its namespace, the pseudonym, and what it stands for."""
 
 
 class Key(Protocol):
@@ -44,11 +49,13 @@ class Pseudonyms:
         key: of the epoch.
         namespace: which kind of thing is named, such as «user».
         letter: with which pseudonyms of this kind begin.
+        note: told of each.
     """
 
-    __slots__ = ("_inner", "_outer", "_prefix")
+    __slots__ = ("_inner", "_namespace", "_note", "_outer", "_prefix")
 
-    def __init__(self, key: Key, namespace: str, letter: str) -> None:
+    def __init__(self, key: Key, namespace: str, letter: str, *, note: Note | None = None) -> None:
+        self._namespace, self._note = namespace, note
         # The two states that HMAC begins with, worked out once: copies of them cost a third of a fresh HMAC.
         secret = key.secret(f"pseudonym/{namespace}").ljust(_BLOCK, b"\0")
         self._inner = hashlib.sha256(secret.translate(_INNER))
@@ -67,7 +74,10 @@ class Pseudonyms:
 
     def of(self, text: str) -> str:
         """The pseudonym of a text."""
-        return self._prefix + self.digest(text).hex()[:DIGITS]
+        found = self._prefix + self.digest(text).hex()[:DIGITS]
+        if self._note is not None:
+            self._note(self._namespace, found, text)
+        return found
 
     def number(self, text: str, bits: int) -> int:
         """A number of so many bits (at most 64) instead of a text."""

@@ -97,26 +97,27 @@ def test_what_is_no_bulk_request_is_refused_as_a_whole(serving: Start) -> None:
 
 def test_hostile_bodies(serving: Start) -> None:
     server = serving("--queue", "8")
-    post = httpx.Client(base_url=server.url, timeout=60).post
-    bomb = gzip.compress(b'{"index":{}}\n{"n":1}\n' * 2_000_000)
-    assert len(bomb) < 1 << 18
-    assert post("/_bulk", content=bomb, headers={"Content-Encoding": "gzip"}).status_code == 413
-    assert post("/_bulk", content=b'{"index":{}}\n{"message":"' + b"x" * (3 << 20) + b'"}\n').status_code == 413
-    assert post("/_bulk", content=b"no gzip", headers={"Content-Encoding": "gzip"}).status_code == 400
-    assert post("/_bulk", content=gzip.compress(b'{"index":{}}\n{"n":1}\n')[:-9], headers={"Content-Encoding": "gzip"}).status_code == 400
-    assert post("/_bulk", content=b"x", headers={"Content-Encoding": "br"}).status_code == 415
-    assert post("/../etc/_bulk", content=b"x").status_code in (400, 404)
-    assert post("/_all/_bulk", content=b'{"index":{}}\n{"n":1}\n').status_code == 400
-    deep = b'{"message":' * 1_000 + b"1" + b"}" * 1_000
-    keys = json.dumps({f"k{n}": n for n in range(10_000)}).encode()
-    long = b'{"message":"' + b"a" * ((1 << 20) + 1) + b'"}'
-    bait = json.dumps({"message": "a" * 50_000 + "@"}).encode()
-    lines = [deep, keys, long, b'{"n":"\x00"}', b'{"n":"\xff"}', b'{"n":1,"n":2}', b'{"n":NaN}', bait]
-    answer = post("/_bulk", content=b"".join(b'{"index":{}}\n' + line + b"\n" for line in lines)).json()
-    assert [item["index"]["status"] for item in answer["items"]][2:5] == [400, 400, 400]
-    assert all(set(event) <= {"user", "n", "message", "tacit.id"} for event in server.events())
-    assert post("/_bulk", content=b'{"index":{}}\n{"n":7}\n').json()["errors"] is False
-    assert server.process.poll() is None
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        post = client.post
+        bomb = gzip.compress(b'{"index":{}}\n{"n":1}\n' * 2_000_000)
+        assert len(bomb) < 1 << 18
+        assert post("/_bulk", content=bomb, headers={"Content-Encoding": "gzip"}).status_code == 413
+        assert post("/_bulk", content=b'{"index":{}}\n{"message":"' + b"x" * (3 << 20) + b'"}\n').status_code == 413
+        assert post("/_bulk", content=b"no gzip", headers={"Content-Encoding": "gzip"}).status_code == 400
+        assert post("/_bulk", content=gzip.compress(b'{"index":{}}\n{"n":1}\n')[:-9], headers={"Content-Encoding": "gzip"}).status_code == 400
+        assert post("/_bulk", content=b"x", headers={"Content-Encoding": "br"}).status_code == 415
+        assert post("/../etc/_bulk", content=b"x").status_code in (400, 404)
+        assert post("/_all/_bulk", content=b'{"index":{}}\n{"n":1}\n').status_code == 400
+        deep = b'{"message":' * 1_000 + b"1" + b"}" * 1_000
+        keys = json.dumps({f"k{n}": n for n in range(10_000)}).encode()
+        long = b'{"message":"' + b"a" * ((1 << 20) + 1) + b'"}'
+        bait = json.dumps({"message": "a" * 50_000 + "@"}).encode()
+        lines = [deep, keys, long, b'{"n":"\x00"}', b'{"n":"\xff"}', b'{"n":1,"n":2}', b'{"n":NaN}', bait]
+        answer = post("/_bulk", content=b"".join(b'{"index":{}}\n' + line + b"\n" for line in lines)).json()
+        assert [item["index"]["status"] for item in answer["items"]][2:5] == [400, 400, 400]
+        assert all(set(event) <= {"user", "n", "message", "tacit.id"} for event in server.events())
+        assert post("/_bulk", content=b'{"index":{}}\n{"n":7}\n').json()["errors"] is False
+        assert server.process.poll() is None
 
 
 def test_nothing_of_an_event_is_in_what_the_server_says(serving: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from tacit.guard import Policy, Records
     from tacit.logs.detection import Windows
+    from tacit.logs.formats import Event
+    from tacit.logs.stages import DeadLetters
 
 _LENGTHS = ("1d", "12h", "8h", "6h", "4h", "3h", "2h", "1h")
 _FORM = click.option("--input-format", "form", default="ecs", show_default=True, help="Of lines; a file named .parquet is read as such.")
@@ -93,6 +96,59 @@ def run(events: tuple[str, ...], detector: Path, alerts_per_day: float | None, o
             file.write("".join(lines).encode())
     windows = features["window"].n_unique()
     click.echo(f"{len(lines):,} alerts on {features.height:,} windows of accounts in {windows:,} windows of {found.windows.length}", err=True)
+
+
+@detect.command()
+@click.argument("events", nargs=-1, required=True, type=click.Path())
+@click.option("--rules", "folder", required=True, type=click.Path(path_type=Path),
+              help="Sigma rules; for treated events those that «tacit logs sigma-check --output» wrote.")
+@click.option("--fields", type=click.Path(path_type=Path), help="YAML: what fields that rules name are called in the events.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where to write alerts, one JSON object per line; standard output if not given.")
+@click.option("--format", "shape", type=click.Choice(["ecs", "ocsf"]), default="ecs", show_default=True, help="How alerts are written.")
+@click.option("--input-format", "form", default="windows", show_default=True, help="Of the events' lines.")
+@click.option("--dead-letters", type=click.Path(path_type=Path), help="Where damaged lines go. [default: they end the command]")
+def rules(events: tuple[str, ...], folder: Path, fields: Path | None, output: Path | None, **options: Any) -> None:
+    """Evaluate Sigma rules on every event of the files EVENTS, and write an alert for each hit."""
+    import json
+    from contextlib import ExitStack
+
+    from tacit.cli.logs_sigma import names_in
+    from tacit.logs.content import Rules
+    from tacit.logs.detection import hit_to_ecs, hit_to_ocsf, rule_hits
+    from tacit.logs.stages import DeadLetters
+    from tacit.replacing import replacing
+
+    found = Rules.load(folder, format=options["form"], names=names_in(fields))
+    if not len(found):
+        raise UsageError(f"Expected Sigma rules in {folder}; none of its files can be read as one.")
+    write, count, read = (hit_to_ecs if options["shape"] == "ecs" else hit_to_ocsf), 0, 0
+    with ExitStack() as stack:
+        letters = None if options["dead_letters"] is None else stack.enter_context(DeadLetters(options["dead_letters"]))
+        out = sys.stdout.buffer if output is None else stack.enter_context(replacing(output))
+        for batch in _batches(events, options["form"], letters):
+            read += len(batch)
+            for hit in rule_hits(found, batch):
+                out.write(json.dumps(write(hit), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+                count += 1
+    click.echo(f"{count:,} alerts of {len(found):,} rules on {read:,} events", err=True)
+
+
+def _batches(events: tuple[str, ...], form: str, letters: DeadLetters | None) -> Iterator[list[Event]]:
+    """Events of all files. Damaged lines go to the dead letters, or end the command: a detection must not pass over events in silence."""
+    from tacit.logs.formats import batches, by_name, opened
+
+    for path in events:
+        reader, line = by_name(form), 0
+        with opened(path) as file:
+            for lines in batches(file, lines=20_000):
+                parsed = reader.parse(lines)
+                for damaged in parsed.damaged:
+                    if letters is None:
+                        where = f"Line {line + damaged.line + 1:,} of {path}"
+                        raise DataError(f"{where} is damaged ({damaged.reason}). Give --dead-letters FILE to go on.")
+                    letters.add(lines[damaged.line], line=line + damaged.line + 1, reason=damaged.reason)
+                line += len(lines)
+                yield parsed.events
 
 
 def _features(events: tuple[str, ...], form: str, windows: Windows, *, labels: bool) -> pl.DataFrame:

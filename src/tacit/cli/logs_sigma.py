@@ -46,7 +46,7 @@ def sigma_check(rules: Path, policy: str, keys: Path, **options: Any) -> None:
     source = SourcePolicy.load(policy)
     ring = keyring(keys)
     key = ring.epoch(options["epoch"]) if options["epoch"] else ring.active()
-    found = Rules.load(rules, format=source.format, names=_names(options["fields"]))
+    found = Rules.load(rules, format=source.format, names=names_in(options["fields"]))
     before, after, identities = _treated(options["events"], source, key)
     translation = found.translate(source, key, identities)
     hits = None if options["events"] is None else _hits(found, translation, before, after)
@@ -63,7 +63,12 @@ def sigma_check(rules: Path, policy: str, keys: Path, **options: Any) -> None:
         raise SystemExit(1)
 
 
-def _names(path: Path | None) -> dict[str, str] | None:
+def names_in(path: Path | None) -> dict[str, str] | None:
+    """What fields that rules name are called elsewhere, from a YAML file.
+
+    Raises:
+        UsageError: it cannot be read, or is no mapping of names.
+    """
     if path is None:
         return None
     import yaml

@@ -192,3 +192,47 @@ def test_techniques_are_of_known_features_and_tags_are_complete() -> None:
     assert ocsf["finding_info"]["attacks"][0]["technique"]["uid"] == "T1110"
     assert ocsf["severity_id"] == 4
     assert to_ecs(alert)["event"]["id"] == ocsf["finding_info"]["uid"]
+
+
+RULE = """
+title: Encoded command
+id: 0d6f5f5c-2f5c-4a62-8a3c-3d1b0c6f9a01
+level: high
+tags: [attack.execution, attack.t1059.001, attack.g0001]
+logsource: {product: windows, category: process_creation}
+detection:
+  selection: {Image|endswith: '\\powershell.exe', CommandLine|contains: ' -enc '}
+  condition: selection
+"""
+
+
+def test_rules_become_alerts_with_their_techniques(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "one.yml").write_text(RULE)
+    program = "C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe"
+    bad = {"EventID": 1, "Channel": "Microsoft-Windows-Sysmon/Operational", "Computer": "ws-1", "User": "CORP\\anna", "Image": program,
+           "CommandLine": "powershell -enc QQBBAA==", "UtcTime": "2026-01-05 10:00:00.123"}
+    events = [bad | {"CommandLine": "powershell -v"}, bad]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events) + "{\n")
+    command = ("rules", tmp_path / "events.jsonl", "--rules", tmp_path / "rules", "--output", tmp_path / "alerts.jsonl")
+    with pytest.raises(DataError, match=r"Line 3 of .* --dead-letters"):
+        invoke(*command)
+    assert not (tmp_path / "alerts.jsonl").exists()
+    assert "1 alerts of 1 rules on 2 events" in invoke(*command, "--dead-letters", tmp_path / "dead.jsonl")
+    alert = json.loads((tmp_path / "alerts.jsonl").read_text())
+    assert alert["@timestamp"] == "2026-01-05T10:00:00.123Z"
+    assert alert["threat"]["technique"]["id"] == ["T1059.001"]
+    assert alert["threat"]["tactic"]["name"] == ["Execution"]
+    assert (alert["user"]["name"], alert["host"]["name"], alert["event"]["severity"]) == ("CORP\\anna", "ws-1", 75)
+    assert alert["tacit"]["event"] == bad
+    invoke(*command, "--dead-letters", tmp_path / "dead.jsonl", "--format", "ocsf")
+    finding = json.loads((tmp_path / "alerts.jsonl").read_text())
+    assert finding["finding_info"]["attacks"][0]["technique"] == {"uid": "T1059.001"}
+    assert (finding["class_uid"], finding["severity_id"], finding["finding_info"]["uid"]) == (2004, 4, alert["event"]["id"])
+
+
+def test_a_folder_without_rules_is_told(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text("{}\n")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UsageError, match="Expected Sigma rules"):
+        invoke("rules", tmp_path / "events.jsonl", "--rules", tmp_path / "none")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tacit.logs.detection.alerts import Alert, Evidence, Sighting, to_ecs, to_ocsf
 from tacit.logs.detection.detector import Detector, DetectorSpec
-from tacit.logs.detection.techniques import TECHNIQUES, Technique
+from tacit.logs.detection.rules import RuleHit, hit_to_ecs, hit_to_ocsf, rule_hits
+from tacit.logs.detection.techniques import TACTICS, TECHNIQUES, Technique
 from tacit.logs.detection.windows import Windows, event_frames, feature_domain, labelled
 
 __all__ = [
-    "TECHNIQUES", "Alert", "Detector", "DetectorSpec", "Evidence", "Sighting", "Technique", "Windows", "event_frames", "feature_domain", "labelled",
-    "to_ecs", "to_ocsf",
+    "TACTICS", "TECHNIQUES", "Alert", "Detector", "DetectorSpec", "Evidence", "RuleHit", "Sighting", "Technique", "Windows", "event_frames",
+    "feature_domain", "hit_to_ecs", "hit_to_ocsf", "labelled", "rule_hits", "to_ecs", "to_ocsf",
 ]

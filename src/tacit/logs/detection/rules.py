@@ -1,0 +1,153 @@
+"""Hits of Sigma rules as alerts: one per rule and event, in the same shapes as those of a detector."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tacit.logs.detection.alerts import OCSF_VERSION
+from tacit.logs.detection.techniques import TACTICS
+
+if TYPE_CHECKING:
+    from tacit.logs.content import Rules
+    from tacit.logs.formats import Event
+
+_TECHNIQUE = re.compile(r"attack\.(t\d{4}(?:\.\d{3})?)", re.IGNORECASE)
+_LEVELS = {"informational": (1, "Informational", 10), "low": (2, "Low", 25), "medium": (3, "Medium", 50), "high": (4, "High", 75),
+           "critical": (5, "Critical", 99)}
+_TIMES = ("@timestamp", "TimeCreated", "UtcTime", "EventTime", "ts", "timestamp", "time")
+_PEOPLE = ("user.name", "TargetUserName", "SubjectUserName", "User")
+_MACHINES = ("host.name", "Computer", "Hostname", "ComputerName")
+
+
+@dataclass(frozen=True)
+class RuleHit:
+    """A rule that fired on an event.
+
+    Args:
+        rule: its identifier.
+        title: of the rule.
+        level: «informational» to «critical», or empty.
+        tags: of the rule, such as «attack.t1059».
+        event: what it fired on, as it was read.
+    """
+
+    rule: str
+    title: str
+    level: str
+    tags: tuple[str, ...]
+    event: Event
+
+    @property
+    def uid(self) -> str:
+        """The same for the same rule and event, so that a repeated delivery can be told."""
+        text = json.dumps(self.event, sort_keys=True, separators=(",", ":"), default=str)
+        return hashlib.sha256(f"{self.rule}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    @property
+    def techniques(self) -> tuple[str, ...]:
+        """Identifiers of ATT&CK techniques that the rule is tagged with."""
+        return tuple(dict.fromkeys(found.group(1).upper() for tag in self.tags if (found := _TECHNIQUE.fullmatch(tag))))
+
+    @property
+    def tactics(self) -> tuple[tuple[str, str], ...]:
+        """Identifiers and names of tactics that it is tagged with."""
+        named = (tag.lower().removeprefix("attack.").replace("_", "-") for tag in self.tags)
+        return tuple(TACTICS[name] for name in dict.fromkeys(named) if name in TACTICS)
+
+
+def rule_hits(rules: Rules, events: Sequence[Event]) -> Iterator[RuleHit]:
+    """Every hit, in the order of the events.
+
+    Args:
+        rules: for events such as these: translated ones (`Rules.translate`) if the events were treated.
+        events: a batch.
+    """
+    known = {rule.id: rule for rule in rules.rules}
+    fired = sorted((place, name) for name, places in rules.match(events).items() for place in places)
+    for place, name in fired:
+        rule = known[name]
+        yield RuleHit(rule.id, rule.title, rule.level, rule.tags, events[place])
+
+
+def hit_to_ecs(hit: RuleHit) -> dict[str, Any]:
+    """As an alert of the Elastic Common Schema 8; the event stands in ``tacit.event``."""
+    user, host = _reached(hit.event, _PEOPLE), _reached(hit.event, _MACHINES)
+    document: dict[str, Any] = {
+        "ecs": {"version": "8.17.0"},
+        "event": {
+            "kind": "alert", "category": ["intrusion_detection"], "type": ["info"], "id": hit.uid, "dataset": "tacit.rules", "module": "tacit",
+            "severity": _LEVELS.get(hit.level, _LEVELS["medium"])[2],
+        },
+        "message": hit.title, "rule": {"id": hit.rule, "name": hit.title, "ruleset": "sigma"}, "tacit": {"event": hit.event},
+    }
+    moment = _moment(hit.event)
+    if moment is not None:
+        document["@timestamp"] = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03d}Z"
+    for name, value in (("user", user), ("host", host)):
+        if value is not None:
+            document[name] = {"name": value}
+    if hit.techniques:
+        document["threat"] = {
+            "framework": "MITRE ATT&CK",
+            "technique": {
+                "id": list(hit.techniques),
+                "reference": [f"https://attack.mitre.org/techniques/{one.replace('.', '/')}/" for one in hit.techniques],
+            },
+        }
+        if hit.tactics:
+            document["threat"]["tactic"] = {"id": [uid for uid, _ in hit.tactics], "name": [name for _, name in hit.tactics]}
+    return document
+
+
+def hit_to_ocsf(hit: RuleHit) -> dict[str, Any]:
+    """As an OCSF Detection Finding (class 2004); the event stands in ``unmapped``."""
+    level, name, _ = _LEVELS.get(hit.level, _LEVELS["medium"])
+    moment = _moment(hit.event)
+    time = 0 if moment is None else int(moment.timestamp() * 1_000)
+    evidence: dict[str, Any] = {"data": hit.event}
+    tactics = [{"uid": uid, "name": title} for uid, title in hit.tactics]
+    return {
+        "activity_id": 1, "activity_name": "Create", "category_uid": 2, "category_name": "Findings", "class_uid": 2004,
+        "class_name": "Detection Finding", "type_uid": 200401, "type_name": "Detection Finding: Create", "severity_id": level, "severity": name,
+        "status_id": 1, "status": "New", "time": time, "message": hit.title, "is_alert": True,
+        "metadata": {"version": OCSF_VERSION, "product": {"name": "Tacit", "vendor_name": "Tacit"}, "uid": hit.uid, "profiles": ["security_control"]},
+        "finding_info": {
+            "uid": hit.uid, "title": hit.title, "created_time": time,
+            "analytic": {"type_id": 1, "type": "Rule", "name": hit.title, "uid": hit.rule},
+            "attacks": [{"version": "15.1", "technique": {"uid": one}, **({"tactics": tactics} if tactics else {})} for one in hit.techniques],
+        },
+        "evidences": [evidence],
+    }
+
+
+def _moment(event: Event) -> dt.datetime | None:
+    value = _reached(event, _TIMES)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return dt.datetime.fromtimestamp(value / 1_000 if value > 1e11 else value, dt.UTC)
+        except (OverflowError, OSError, ValueError):
+            return None
+    from tacit.logs.treatments.coarse import moment_of
+
+    found = moment_of(value) if isinstance(value, str) else None
+    return None if found is None else found.astimezone(dt.UTC)
+
+
+def _reached(event: Event, paths: Sequence[str]) -> Any:
+    """The first of some paths that is there, written flat or nested, also below ``Event.System`` and ``Event.EventData``."""
+    for path in paths:
+        for prefix in ("", "Event.EventData.", "Event.System."):
+            value: Any = event.get(prefix + path)
+            if value is None:
+                value = event
+                for key in (prefix + path).split("."):
+                    value = value.get(key) if isinstance(value, dict) else None
+            if isinstance(value, str | int | float) and value != "-":
+                return value
+    return None

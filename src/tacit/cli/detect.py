@@ -135,20 +135,19 @@ def rules(events: tuple[str, ...], folder: Path, fields: Path | None, output: Pa
 
 def _batches(events: tuple[str, ...], form: str, letters: DeadLetters | None) -> Iterator[list[Event]]:
     """Events of all files. Damaged lines go to the dead letters, or end the command: a detection must not pass over events in silence."""
-    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.formats import by_name, records
 
     for path in events:
         reader, line = by_name(form), 0
-        with opened(path) as file:
-            for lines in batches(file, lines=20_000):
-                parsed = reader.parse(lines)
-                for damaged in parsed.damaged:
-                    if letters is None:
-                        where = f"Line {line + damaged.line + 1:,} of {path}"
-                        raise DataError(f"{where} is damaged ({damaged.reason}). Give --dead-letters FILE to go on.")
-                    letters.add(lines[damaged.line], line=line + damaged.line + 1, reason=damaged.reason)
-                line += len(lines)
-                yield parsed.events
+        for lines in records(path, lines=20_000):
+            parsed = reader.parse(lines)
+            for damaged in parsed.damaged:
+                if letters is None:
+                    where = f"Line {line + damaged.line + 1:,} of {path}"
+                    raise DataError(f"{where} is damaged ({damaged.reason}). Give --dead-letters FILE to go on.")
+                letters.add(lines[damaged.line], line=line + damaged.line + 1, reason=damaged.reason)
+            line += len(lines)
+            yield parsed.events
 
 
 def _features(events: tuple[str, ...], form: str, windows: Windows, *, labels: bool) -> pl.DataFrame:

@@ -59,7 +59,7 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
     complete; standard output is written as records come.
     """
     from tacit.logs.anonymise import Anonymiser
-    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.formats import by_name, records
     from tacit.logs.keys import Recorder, Vault
     from tacit.logs.policies import SourcePolicy
     from tacit.logs.stages import LINES, DeadLetters, learn, run
@@ -77,13 +77,11 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
         _dry_run(file, anonymiser, form)
         return
     if options["learn"] and file != "-":
-        with opened(file) as source:
-            learn(batches(source, lines=LINES), by_name(name), anonymiser)
+        learn(records(file, lines=LINES), by_name(name), anonymiser)
     with ExitStack() as stack:
-        source = stack.enter_context(opened(file))
         sink = stack.enter_context(_sink(options["output"], rules, form if options["output_format"] == "same" else None))
         letters = stack.enter_context(DeadLetters(_dead_letters(options)))
-        pieces = batches(source, lines=LINES, waiting=options["output"] == "-" and file == "-")
+        pieces = records(file, lines=LINES, waiting=options["output"] == "-" and file == "-")
         tally = run(pieces, form, anonymiser, sink=sink, dead=letters)
     _tell(tally, rules, key.id)
 
@@ -172,10 +170,9 @@ def know(anonymiser: Anonymiser, path: Path) -> None:
 
 def _first(file: str) -> list[bytes]:
     """The first lines of a file."""
-    from tacit.logs.formats import batches, opened
+    from tacit.logs.formats import records
 
-    with opened(file) as source:
-        return next(batches(source, lines=_SAMPLE), [])
+    return next(records(file, lines=_SAMPLE), [])
 
 
 def _dry_run(file: str, anonymiser: Anonymiser, form: LineFormat) -> None:

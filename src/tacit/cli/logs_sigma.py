@@ -87,15 +87,14 @@ def _treated(file: str | None, policy: SourcePolicy, key: EpochKey) -> tuple[lis
     if file is None:
         return [], {}, None
     from tacit.logs.anonymise import Anonymiser
-    from tacit.logs.formats import batches, by_name, opened
+    from tacit.logs.formats import by_name, records
     from tacit.logs.stages import LINES
 
     form, events, damaged = by_name(policy.format), [], 0
-    with opened(file) as source:
-        for lines in batches(source, lines=LINES):
-            parsed = form.parse(lines)
-            events += parsed.events
-            damaged += len(parsed.damaged)
+    for lines in records(file, lines=LINES):
+        parsed = form.parse(lines)
+        events += parsed.events
+        damaged += len(parsed.damaged)
     anonymiser = Anonymiser(policy, key)
     anonymiser.learn(events)
     treated = anonymiser.batch(events)

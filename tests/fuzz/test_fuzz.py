@@ -1,0 +1,46 @@
+"""Thirty seconds of coverage-guided fuzzing per reader in CI; from nothing, so that each run takes another way."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HARNESS = Path(__file__).with_name("harness.py")
+NAMES = ("json", "syslog", "cef", "leef", "apache", "nginx", "auditd", "zeek", "csv", "syslog-stream", "relp-stream")
+SECONDS = int(os.environ.get("TACIT_FUZZ_SECONDS", "30"))
+SEEDS = {
+    "json": b'{"a": [1, 2.5, "x"], "b": {"c": null}}',
+    "syslog": b"<34>1 2026-10-11T22:14:15.003Z host app 12 ID47 [a@1 b=\"c\"] text\n<34>Oct 11 22:14:15 host su[12]: text",
+    "cef": b"CEF:0|v|p|1|id|name|5|src=10.0.0.1 msg=a b\\=c",
+    "leef": b"LEEF:2.0|v|p|1|id|^|src=10.0.0.1^usrName=a",
+    "apache": b'10.0.0.1 - a [10/Oct/2026:13:55:36 +0200] "GET /a HTTP/1.1" 200 23 "-" "curl"',
+    "nginx": b"2026/10/10 13:55:36 [error] 1#2: *3 text, client: 10.0.0.1",
+    "auditd": b"type=CWD msg=audit(1.500:1): cwd=2F61 key=(null)",
+    "zeek": b"#separator \\x09\n#fields\tts\ta\n#types\ttime\tstring\n1.5\tx",
+    "csv": b'a,b\n1,"x ""y"""\n',
+    "syslog-stream": b"5 hello7 <1>abcd\n",
+    "relp-stream": b"1 open 30 relp_version=0\ncommands=syslog\n2 syslog 3 abc\n3 close 0\n",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_bytes_break_a_reader(name: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("needs atheris")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "seed").write_bytes(SEEDS[name])
+    command = [sys.executable, str(HARNESS), name, f"-max_total_time={SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=8192", str(corpus)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stderr[-3_000:]
+    executed = re.search(r"Done (\d+) runs", done.stderr)
+    assert executed is not None
+    assert int(executed[1]) > 100

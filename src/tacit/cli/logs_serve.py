@@ -141,7 +141,8 @@ def _others(options: dict[str, Any], delivery: Delivery, form: LineFormat) -> li
             raise UsageError(f"--listen {spec.kind}://{spec.host} can be reached from other machines by anybody. Expected tls:// or relp+tls:// with "
                              "--client-ca, an address such as 127.0.0.1, or --plain in a network that only senders reach.")
     setting = Setting(delivery, form, delivery.metrics, tls=None if tls is None else Certificates(*tls, options["client_ca"]), state=options["state"])
-    group = Listeners([listener(spec, setting) for spec in specs])
+    titles = [text.partition("?")[0] for text in options["listen"]]
+    group = Listeners([listener(spec, setting) for spec in specs], titles=titles)
     group.start()
     return [group]
 

@@ -54,7 +54,7 @@ def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 def test_records_arrive_and_sigterm_delivers_what_was_sent(serving: tuple[subprocess.Popen[bytes], int], folder: Path) -> None:
     process, port = serving
-    wait_for(lambda: b"listening: tcp, follow" in (folder / "errors").read_bytes(), 60)
+    wait_for(lambda: b"listening: tcp://127.0.0.1:" in (folder / "errors").read_bytes(), 60)
     wait_for(lambda: (folder / "out.jsonl").exists() and (folder / "out.jsonl").stat().st_size)
     with socket.create_connection(("127.0.0.1", port)) as sender:
         sender.sendall(b"".join(b'{"n":%d,"user":"alice"}\n' % number for number in range(2, 1_000)))

@@ -24,10 +24,13 @@ class Listeners:
         listeners: to run.
         failed: called once, from the thread, when a listener cannot go on; all of them stop then. The pipeline should end: a listener that is
             silently absent would lose events.
+        titles: what people call them.
     """
 
-    def __init__(self, listeners: Sequence[Listener], *, failed: Callable[[TacitError], None] | None = None) -> None:
-        self.listeners = list(listeners)
+    def __init__(
+        self, listeners: Sequence[Listener], *, failed: Callable[[TacitError], None] | None = None, titles: Sequence[str] = ()
+    ) -> None:
+        self.listeners, self._titles = list(listeners), list(titles)
         self._failed = failed
         self._started: Future[None] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -52,7 +55,7 @@ class Listeners:
         self._started.result()
 
     def __str__(self) -> str:
-        return ", ".join(listener.name for listener in self.listeners)
+        return ", ".join(self._titles or [listener.name for listener in self.listeners])
 
     async def serve(self) -> None:
         """Wait until they end, by `stop` or since one cannot go on.

@@ -1,4 +1,4 @@
-"""Detection on events and on the same events anonymised: ``python -m benchmarks.workers.detection FOLDER USERS DAYS INTRUSIONS``.
+"""Detection on events and on the same events anonymised: ``python -m benchmarks.workers.detection FOLDER pilot|small``.
 
 The last third of the days is held out. The same learners on both sides: gradient boosting without privacy, and ours at ε = 1 per user-day.
 """
@@ -33,8 +33,7 @@ NUMBERS = [spec.name for spec in FEATURE_SCHEMA if spec.kind == "numeric"]
 
 def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
-    users, days, intrusions = map(int, arguments[1:])
-    simulation = simulate(SimulationSpec(users=users, days=days, hosts=users + 100, intrusions=intrusions, seed=1))
+    simulation = simulate((SimulationSpec.pilot if arguments[1] == "pilot" else SimulationSpec.small)(seed=1))
     plain, hidden = folder / "plain.ndjson", folder / "hidden.ndjson"
     simulation.write_ndjson(plain, labels=True)
     anonymiser = Anonymiser(SourcePolicy.pack("ecs"), EpochKey.for_tests())

@@ -159,7 +159,7 @@ def test_a_regressor_recovers_a_step_function(kind: Build, train: Data, fresh: D
     fitted = regressor(kind, Budget(8.0, 1e-5), bounds=(-2.0, 6.0)).fit(train.X, steps(train.X))
     assert fitted.score(fresh.X, steps(fresh.X)) > 0.9  # usual: 0.96
     corners = np.array([[2.0, 1, 0, 0], [2, -1, 0, 0], [-1, 1, 0, 0], [-1, -1, 0, 0]])
-    np.testing.assert_allclose(fitted.predict(corners), [3, 5, -1, 1], atol=1.0)
+    np.testing.assert_allclose(fitted.predict(corners), [3, 5, -1, 1], atol=1.8)  # usual: within 0.8, once 1.04; a missed step is 2 or 4 off
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)

@@ -7,7 +7,10 @@ import sys
 
 import click
 
-EXTRAS = (("statsmodels", "forecast"), ("orjson", "logs"), ("onnx", "onnx"), ("psycopg", "postgres"), ("mbi", "synthetic"), ("torch", "torch"))
+EXTRAS = (
+    ("statsmodels", "forecast"), ("confluent_kafka", "kafka"), ("orjson", "logs"), ("nats", "nats"), ("onnx", "onnx"), ("psycopg", "postgres"),
+    ("fastapi", "serve"), ("mbi", "synthetic"), ("torch", "torch"),
+)
 """The module that shows that an optional part is installed, and the name of the part."""
 
 

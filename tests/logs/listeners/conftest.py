@@ -75,7 +75,9 @@ class Here:
                    if sample.name == "tacit_listener_happenings_total" and sample.labels["what"] == what)
 
     def dead(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.dead_path.read_bytes().splitlines()] if self.dead_path.exists() else []
+        """What is in the dead letters; a last line that is still being written is not."""
+        lines = self.dead_path.read_bytes().split(b"\n")[:-1] if self.dead_path.exists() else []
+        return [json.loads(line) for line in lines]
 
     def close(self) -> None:
         self.group.stop()

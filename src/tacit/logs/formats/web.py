@@ -169,7 +169,7 @@ def _who(text: str) -> Event:
     event: Event = {}
     vhost = _VHOST.fullmatch(words[0]) if len(words) == 4 else None
     if vhost is not None:
-        event = {"vhost": vhost[1], "vhost_port": whole(vhost[2])}
+        event = {"vhost": unquoted(vhost[1]), "vhost_port": whole(vhost[2])}
         words = words[1:]
     if len(words) < 3 or not all(words):
         raise Unreadable("no host, identity and user")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.logs_directory import know
 from tacit.cli.logs_keys import keys
 from tacit.cli.logs_keys import opened as keyring
 from tacit.cli.logs_leaks import leaks
@@ -146,26 +147,6 @@ def _sink(output: str, policy: SourcePolicy, form: LineFormat | None) -> Iterato
             yield FormatSink(file, own)
     else:
         raise UsageError(f"Expected --output to end in .jsonl or .parquet, or to be -, for JSON records; got «{Path(output).name}».")
-
-
-def know(anonymiser: Anonymiser, path: Path) -> None:
-    """Names from a directory: one per line, or a CSV with columns that say what they are."""
-    from tacit.errors import StorageError
-
-    try:
-        rows = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise StorageError(f"Cannot read the directory {path}: {error.strerror}. Check the name.") from error
-    except UnicodeDecodeError:
-        raise UsageError(f"Expected the directory {path} as UTF-8 text.") from None
-    heads = [head.strip().lower() for head in rows[0].split(",")] if rows else []
-    if not set(heads) & {"user", "email", "host"}:
-        anonymiser.know(users=filter(None, map(str.strip, rows)))
-        return
-    import csv
-
-    for row in csv.DictReader(rows[1:], fieldnames=heads):
-        anonymiser.know(users=filter(None, (row.get("user"), row.get("email"))), hosts=filter(None, (row.get("host"),)))
 
 
 def _first(file: str) -> list[bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tacit.errors import StorageError, UsageError
+from tacit.cli.logs_directory import directory_of
 
 
 @click.command()
@@ -44,29 +44,3 @@ def leaks(original: str, anonymised: str, **options: Any) -> int:
             click.echo(f"{path}: {report.verdict}", err=True)
     click.echo(report.render(options["form"]))
     return 1 if options["fail_on"] != "never" and report.at_least(options["fail_on"]) else 0
-
-
-def directory_of(path: Path) -> dict[str, set[str]]:
-    """Names of a directory by kind.
-
-    Raises:
-        StorageError: it cannot be read.
-        UsageError: it is no text.
-    """
-    import csv
-
-    try:
-        rows = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise StorageError(f"Cannot read the directory {path}: {error.strerror}. Check the name.") from error
-    except UnicodeDecodeError:
-        raise UsageError(f"Expected the directory {path} as UTF-8 text.") from None
-    heads = [head.strip().lower() for head in rows[0].split(",")] if rows else []
-    if not set(heads) & {"user", "email", "host"}:
-        return {"user": {row.strip() for row in rows if row.strip()}}
-    found: dict[str, set[str]] = {"user": set(), "email": set(), "host": set()}
-    for row in csv.DictReader(rows[1:], fieldnames=heads):
-        for kind, names in found.items():
-            if text := (row.get(kind) or "").strip():
-                names.add(text)
-    return found

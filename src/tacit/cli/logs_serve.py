@@ -83,7 +83,7 @@ def serve(**options: Any) -> None:
 
 def _ready(options: dict[str, Any], stack: ExitStack) -> tuple[Delivery, list[Listener]]:
     """Everything that can be wrong, before anything is taken."""
-    from tacit.cli.logs import know
+    from tacit.cli.logs_directory import know
     from tacit.cli.logs_keys import opened
     from tacit.logs.formats import by_name
     from tacit.logs.keys import Vault

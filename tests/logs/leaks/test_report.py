@@ -13,7 +13,8 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from tacit.cli.logs_leaks import directory_of, leaks
+from tacit.cli.logs_directory import directory_of
+from tacit.cli.logs_leaks import leaks
 from tacit.errors import DataError, StorageError, UsageError
 from tacit.logs.anonymise import Anonymiser
 from tacit.logs.keys import EpochKey

@@ -15,7 +15,6 @@ import polars as pl
 from tacit.errors import DataError, UsageError
 from tacit.logs.ecs import EVENT_SCHEMA, LABELS, TIME
 from tacit.logs.feature_schema import FEATURE_SCHEMA, GROUP_SCHEMA
-from tacit.logs.treatments import WRITTEN
 from tacit.logs.vocabulary import ADMIN_TOOLS, DOCUMENT_APPS, SHELLS
 
 UNIT = "_unit"
@@ -25,7 +24,6 @@ _REMOTE_PORTS = (22, 445, 3389, 5985, 5986)
 _UNUSED = ("event.id", "event.kind", "event.dataset", "service.name", "network.bytes")
 _COLUMNS = tuple(name for name in EVENT_SCHEMA if name not in _UNUSED)
 _DEFAULTS = {"beacon_jitter": 2.0}
-_PSEUDONYM = f"^(?:{WRITTEN.pattern})"
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LARGE_UPLOAD = 5_000_000
 RANDOM_LABEL = (12, 2.8)  # at least so many characters, and bits of entropy per character
@@ -253,6 +251,8 @@ def label_entropy(labels: pl.Series) -> pl.Series:
 
 def _queries(events: pl.DataFrame) -> pl.DataFrame:
     """DNS events with parent domain (last two labels) and whether the first label looks random; judged once per distinct name."""
+    from tacit.logs.treatments import WRITTEN
+
     dns = events.filter(pl.col("dns.question.name").is_not_null()).select(UNIT, TIME, "event.outcome", "dns.question.name")
     names = dns.select(pl.col("dns.question.name").unique())
     first = pl.col("dns.question.name").str.split(".").list.first()
@@ -262,7 +262,7 @@ def _queries(events: pl.DataFrame) -> pl.DataFrame:
         first.map_batches(label_entropy, return_dtype=pl.Float64).alias("entropy"),
     )
     # A pseudonym looks random whatever it stands for: how the name looked is not known any more.
-    hidden = first.str.contains(_PSEUDONYM)
+    hidden = first.str.contains(f"^(?:{WRITTEN.pattern})")
     random = (pl.col("length") >= RANDOM_LABEL[0]) & (pl.col("entropy") >= RANDOM_LABEL[1]) & ~hidden
     return dns.join(names.with_columns(random.alias("random")), on="dns.question.name", how="left", maintain_order="left")
 

@@ -29,7 +29,8 @@ ACCOUNTS = frozenset(
 
 HOSTS = frozenset(("", "-", "localhost", "localdomain", "unknown", "none", "(null)", "n/a", "workgroup"))
 _MOST = 100_000
-_LONGEST_HOST = 253
+LONGEST_HOST = 253
+"""Characters of the longest name of a host (RFC 1035, section 2.3.4)."""
 _PORT = re.compile(r"([^:\[\]]+|\[[^\]]*\]):(\d{1,5})")
 _LOCAL = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -103,7 +104,7 @@ class Names:
         address = self._addresses.one(name)
         if address is not None:
             return address
-        labels = name.split(".") if len(name) <= _LONGEST_HOST else [name]
+        labels = name.split(".") if len(name) <= LONGEST_HOST else [name]
         last = labels[-1] if len(labels) > 1 else None
         hidden = [label if WRITTEN.fullmatch(label) or not label else self._hosts.of(label) for label in (labels[:-1] if last else labels)]
         if labels[0]:

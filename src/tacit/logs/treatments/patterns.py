@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from tacit.logs.treatments.identities import COMMON
@@ -21,6 +22,7 @@ _PIECES = re.compile(r"\\.|\[\^?|\]|[^\\\[\]]+", re.DOTALL)
 _BORDER, _BORDER_HERE = r"(?-u:\b)", r"(?a:\b)"
 
 
+@cache
 def compiled(pattern: str) -> re.Pattern[str]:
     """The same pattern for one text at a time."""
     return re.compile(pattern.replace(_BORDER, _BORDER_HERE))
@@ -129,9 +131,8 @@ def announced(column: Any, kinds: Announced) -> Iterator[str]:
         yield from map(read, extracted(some, pattern) if len(some) else ())
 
 
-def announced_in(texts: Sequence[str], kinds: Announced) -> Iterator[str]:
-    """The same for a few texts, one after the other."""
-    lowered = [text.lower() for text in texts]
+def announced_in(texts: Sequence[str], lowered: Sequence[str], kinds: Announced) -> Iterator[str]:
+    """The same for a few texts, which are given in lower case too."""
     for pattern, signs, read in kinds:
         form = compiled(pattern)
         for text, low in zip(texts, lowered, strict=True):

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from tacit.logs.treatments.addresses import Addresses
 from tacit.logs.treatments.encoded import ENCODED, decoded
 from tacit.logs.treatments.identities import COMMON, WORD
-from tacit.logs.treatments.names import Names
+from tacit.logs.treatments.names import LONGEST_HOST, Names
 from tacit.logs.treatments.numbers import Numbers
 from tacit.logs.treatments.patterns import (
     ACCOUNT,
@@ -50,7 +50,6 @@ CARD = "[card]"
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _RUN, _ACCOUNT, _TOKEN = re.compile(ENCODED), re.compile(ACCOUNT), re.compile(TOKENS)
 _LONGEST_NAME = 14
-_LONGEST_HOST = 253  # RFC 1035, section 2.3.4, in characters
 _LONGEST_REMEMBERED = 1_000
 _MOST_GROUPS = 9  # of an IPv6 address, the empty ones of «::» at an end included
 _MOST_TOKENS = 400_000
@@ -90,8 +89,11 @@ class Scrubber:
 
     def _few(self, texts: Sequence[str], depth: int) -> list[str]:
         """The same for a few texts, where calls on whole columns would cost more than they save."""
-        self._learn(announced_in(texts, PEOPLE), announced_in(texts, MACHINES), (found for text in texts for found in _ACCOUNT.findall(text)))
-        plain = [_without_secrets(text) if any(map(text.lower().__contains__, SIGNS_OF_SECRETS)) else text for text in texts]
+        lowered = [text.lower() for text in texts]
+        accounts = (found for text in texts for found in _ACCOUNT.findall(text))
+        self._learn(announced_in(texts, lowered, PEOPLE), announced_in(texts, lowered, MACHINES), accounts)
+        suspect = [any(map(low.__contains__, SIGNS_OF_SECRETS)) for low in lowered]
+        plain = [_without_secrets(text) if may else text for text, may in zip(texts, suspect, strict=True)]
         if depth < _DEEPEST:
             changed = self._hidden(dict.fromkeys(run for text in plain for run in _RUN.findall(text)), depth)
             if changed:
@@ -278,7 +280,7 @@ class Scrubber:
     def _host(self, found: re.Match[str]) -> str:
         """A host of a domain that is known, even if no event has named this host yet."""
         text = found.group()
-        if len(text) > _LONGEST_HOST or WRITTEN.search(text) or self._names.stays(text.lower()):
+        if len(text) > LONGEST_HOST or WRITTEN.search(text) or self._names.stays(text.lower()):
             return text
         labels = text.lower().split(".")
         for place in range(1, len(labels) - 1):

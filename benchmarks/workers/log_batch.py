@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peak import peak_mebibytes
 from tacit.logs.anonymise import Anonymiser
 from tacit.logs.formats import batches, by_name
 from tacit.logs.keys import EpochKey
@@ -31,14 +32,8 @@ def main(arguments: list[str]) -> int:
     policy = SourcePolicy.pack("ecs")
     anonymiser = Anonymiser(policy, EpochKey.for_tests())
     answer = _latency(source, anonymiser, float(arguments[3])) if way == "latency" else _timed(source, target, way, anonymiser)
-    sys.stdout.write(json.dumps(answer | {"peak_bytes": _peak()}) + "\n")
+    sys.stdout.write(json.dumps(answer | {"peak_bytes": round(peak_mebibytes() * (1 << 20))}) + "\n")
     return 0
-
-
-def _peak() -> int:
-    """Of this program; the kernel's other account of it begins with its parent's."""
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) * 1024
 
 
 def _timed(source: str, target: str, way: str, anonymiser: Anonymiser) -> dict[str, Any]:

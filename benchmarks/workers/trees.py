@@ -14,6 +14,7 @@ import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import DELTA, synthetic
+from benchmarks.peak import peak_mebibytes
 from tacit import Budget, PrivacyUnit, Relation
 from tacit.domain import Domain
 from tacit.guard import Curator, Guard, Limits, MemoryBooks, Policy, Records
@@ -66,12 +67,6 @@ def fit(path: Path) -> tuple[AdditiveModel, dict[str, float]]:
     usual = statistics.median(features)
     parts = {"count": counted, "histogram": histogram, "read_and_encode": first - usual, "features": sum(features) + usual, "trees": trees}
     return model, {"whole": whole, **parts, "between_answers": whole - counted - sum(answers)}
-
-
-def peak_mebibytes() -> float:
-    """The largest resident set of this process since it began, mapped files included."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
 
 def main(arguments: list[str]) -> int:

@@ -19,9 +19,9 @@ from sklearn.metrics import roc_auc_score
 
 from tacit import Budget
 from tacit.learn import DetectionClassifier
-from tacit.logs import FEATURE_SCHEMA, SimulationSpec, simulate
+from tacit.logs import FEATURE_SCHEMA, SimulationSpec, feature_domain, simulate
 from tacit.logs.anonymise import Anonymiser
-from tacit.logs.detection import Windows, event_frames, feature_domain
+from tacit.logs.detection import Windows, event_frames
 from tacit.logs.formats import batches, by_name
 from tacit.logs.keys import EpochKey
 from tacit.logs.policies import SourcePolicy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tacit.logs.addresses import AddressPseudonyms
 from tacit.logs.ecs import EVENT_SCHEMA, LABEL_SCHEMA
-from tacit.logs.feature_schema import FEATURE_SCHEMA, GROUP_SCHEMA, ROWS_PER_UNIT, FeatureSpec
+from tacit.logs.feature_schema import FEATURE_SCHEMA, GROUP_SCHEMA, ROWS_PER_UNIT, FeatureSpec, feature_domain
 from tacit.logs.features import entity_window_features
 from tacit.logs.intrusions import Campaign
 from tacit.logs.simulator import Simulation, simulate
@@ -22,5 +22,6 @@ __all__ = [
     "Simulation",
     "SimulationSpec",
     "entity_window_features",
+    "feature_domain",
     "simulate",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tacit.domain import Category, ColumnType, Domain, Numeric
 from tacit.logs import vocabulary as words
 
 ROWS_PER_UNIT = 1  # an entity has exactly one row per window, so one unit can touch one row
@@ -100,3 +101,16 @@ GROUP_SCHEMA: tuple[FeatureSpec, ...] = (
     _group("role", "Kind of account according to the personnel directory.", words.ROLES),
     _group("site", "Site according to the personnel directory.", words.SITES),
 )
+
+
+def feature_domain() -> Domain:
+    """The public columns of `FEATURE_SCHEMA`, as learners take them.
+
+    >>> len(feature_domain().names) == len(FEATURE_SCHEMA)
+    True
+    """
+    kinds: list[tuple[str, ColumnType]] = []
+    for spec in FEATURE_SCHEMA:
+        number = spec.kind == "numeric"
+        kinds.append((spec.name, Numeric(spec.lower, spec.upper, min(spec.resolution, spec.upper / 4)) if number else Category(spec.categories)))
+    return Domain(tuple(kinds))

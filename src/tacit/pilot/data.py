@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tacit.domain import Category, ColumnType, Domain, Numeric
+from tacit.domain import Domain, Numeric
 from tacit.errors import DataError
 from tacit.guarantee import PrivacyUnit
 from tacit.guard import Records
@@ -74,22 +74,19 @@ class PilotData:
 
 def simulated(seed: int, *, small: bool = False) -> PilotData:
     """User-days of a simulated enterprise; the last third of the days is held out."""
-    from tacit.logs import FEATURE_SCHEMA, GROUP_SCHEMA, SimulationSpec, entity_window_features, simulate
+    from tacit.logs import GROUP_SCHEMA, SimulationSpec, entity_window_features, feature_domain, simulate
 
     simulation = simulate(SimulationSpec.small(seed=seed) if small else SimulationSpec.pilot(seed=seed))
     frame = entity_window_features(simulation.events(labels=True), directory=simulation.directory)
     frame = frame.with_columns(pl.col("malicious").cast(pl.Int64).alias(TARGET)).sort("window")
     days = frame["window"].unique().sort()
     border = days[int(len(days) * (1 - HELD_OUT))]
-    kinds: list[tuple[str, ColumnType]] = []
-    for spec in FEATURE_SCHEMA:
-        number = spec.kind == "numeric"
-        kinds.append((spec.name, Numeric(spec.lower, spec.upper, min(spec.resolution, spec.upper / 4)) if number else Category(spec.categories)))
+    domain = feature_domain()
     held = len(days) - int(len(days) * (1 - HELD_OUT))
     # A user-day has exactly one row here, so that every row is a unit and nothing needs to be grouped.
     return PilotData(
         "simulated-soc", "simulated SOC", frame.filter(pl.col("window") < border).to_arrow(), frame.filter(pl.col("window") >= border).to_arrow(),
-        tuple(name for name, _ in kinds), Domain(tuple(kinds)), PrivacyUnit("user-day", window="day"),
+        tuple(domain.names), domain, PrivacyUnit("user-day", window="day"),
         "One user-day is everything one user did on one day: the guarantee covers all of it together, not just single events.",
         f"the last {held} of {len(days)} days are held out", (SOC_ALERTS * held, f"{SOC_ALERTS} alerts a day"),
         groups=tuple(spec.name for spec in GROUP_SCHEMA), words=Words("intrusion", "intrusions", "user-day", "user-days"),

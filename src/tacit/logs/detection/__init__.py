@@ -6,9 +6,9 @@ from tacit.logs.detection.alerts import Alert, Evidence, Sighting, to_ecs, to_oc
 from tacit.logs.detection.detector import Detector, DetectorSpec
 from tacit.logs.detection.rules import RuleHit, hit_to_ecs, hit_to_ocsf, rule_hits
 from tacit.logs.detection.techniques import TACTICS, TECHNIQUES, Technique
-from tacit.logs.detection.windows import Windows, event_frames, feature_domain, labelled
+from tacit.logs.detection.windows import Windows, event_frames, labelled
 
 __all__ = [
     "TACTICS", "TECHNIQUES", "Alert", "Detector", "DetectorSpec", "Evidence", "RuleHit", "Sighting", "Technique", "Windows", "event_frames",
-    "feature_domain", "hit_to_ecs", "hit_to_ocsf", "labelled", "rule_hits", "to_ecs", "to_ocsf",
+    "hit_to_ecs", "hit_to_ocsf", "labelled", "rule_hits", "to_ecs", "to_ocsf",
 ]

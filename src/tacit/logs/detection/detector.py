@@ -18,8 +18,8 @@ from tacit.guarantee import Budget
 from tacit.learn import UNLABELLED, LearnSpec, TargetSpec, fit_anomaly, fit_boosted
 from tacit.logs.detection.alerts import Alert, Evidence, Sighting
 from tacit.logs.detection.techniques import TECHNIQUES, Technique
-from tacit.logs.detection.windows import TARGET, Windows, feature_domain
-from tacit.logs.feature_schema import FEATURE_SCHEMA
+from tacit.logs.detection.windows import TARGET, Windows
+from tacit.logs.feature_schema import FEATURE_SCHEMA, feature_domain
 from tacit.models import load, save
 from tacit.replacing import replacing
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
-from tacit.domain import Category, ColumnType, Domain, Numeric
 from tacit.errors import DataError
 from tacit.logs.ecs import EVENT_SCHEMA, LABEL_SCHEMA, LABELS, TIME
-from tacit.logs.feature_schema import FEATURE_SCHEMA
 from tacit.logs.features import entity_window_features
-from tacit.logs.formats import Event, LineFormat
+from tacit.logs.formats import Event, LineFormat, records
 
 ROWS = 50_000
 TARGET = "malicious"
@@ -43,19 +41,6 @@ class Windows:
         return 1 if self.length == "1d" else 24 // int(self.length[:-1])
 
 
-def feature_domain() -> Domain:
-    """The public columns that a detector learns from.
-
-    >>> len(feature_domain().names) == len(FEATURE_SCHEMA)
-    True
-    """
-    kinds: list[tuple[str, ColumnType]] = []
-    for spec in FEATURE_SCHEMA:
-        number = spec.kind == "numeric"
-        kinds.append((spec.name, Numeric(spec.lower, spec.upper, min(spec.resolution, spec.upper / 4)) if number else Category(spec.categories)))
-    return Domain(tuple(kinds))
-
-
 def event_frames(path: str | Path, form: LineFormat, *, labels: bool = False) -> Iterator[pl.DataFrame]:
     """Events of a file as frames with the columns of ``EVENT_SCHEMA``, whatever else they hold; absent fields are null.
 
@@ -71,10 +56,7 @@ def event_frames(path: str | Path, form: LineFormat, *, labels: bool = False) ->
     if str(path).endswith(".parquet"):
         yield from _parquet(path, wanted)
         return
-    from tacit.logs.formats import batches, opened
-
-    with opened(path) as file:
-        yield from _lines(batches(file, lines=ROWS), form, wanted, file)
+    yield from _lines(records(path, lines=ROWS), form, wanted)
 
 
 def labelled(features: pl.DataFrame, incidents: pl.DataFrame, windows: Windows) -> pl.DataFrame:
@@ -115,7 +97,7 @@ def _parquet(path: str | Path, wanted: dict[str, Any]) -> Iterator[pl.DataFrame]
         raise DataError(f"Cannot read {path} as Parquet; check the file.") from error
 
 
-def _lines(parts: Iterable[list[bytes]], form: LineFormat, wanted: dict[str, Any], file: IO[bytes]) -> Iterator[pl.DataFrame]:
+def _lines(parts: Iterable[list[bytes]], form: LineFormat, wanted: dict[str, Any]) -> Iterator[pl.DataFrame]:
     read = 0
     for lines in parts:
         parsed = form.parse(lines)

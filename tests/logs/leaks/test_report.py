@@ -20,10 +20,10 @@ from tacit.logs.anonymise import Anonymiser
 from tacit.logs.keys import EpochKey
 from tacit.logs.leaks import LEAK, NO_LEAK, NOT_TESTED, Exposure, LeakReport, Sample, leak_report
 from tacit.logs.leaks.readable import identities_of
-from tacit.logs.leaks.sample import seconds
 from tacit.logs.policies import SourcePolicy
 from tacit.logs.stages import ParquetSink
 from tacit.logs.telemetry import Telemetry, TelemetrySpec
+from tacit.logs.treatments.coarse import seconds
 
 ECS = SourcePolicy.pack("ecs")
 NAMES = ("identities", "frequency.people", "frequency.machines", "frequency.addresses", "injection", "timing", "prefixes", "uniqueness")

@@ -16,7 +16,7 @@ from typing import Any
 
 from tacit.logs.anonymise.shapes import Column, Shapes
 from tacit.logs.anonymise.tree import tree_of
-from tacit.logs.formats import Event, json_writer
+from tacit.logs.formats import Event, json_writer, value_at, with_member
 from tacit.logs.keys import Recorder
 from tacit.logs.policies import SourcePolicy
 from tacit.logs.treatments import FIRST, SECOND, Identities, Key, Note, Rows, Scalar, Text, Tools, Treatment, build
@@ -195,7 +195,7 @@ class _Context:
         """The events, noted while they pass."""
         for event in events:
             for path, column in zip(self._paths, self._columns, strict=True):
-                column.append(_reached(event, path) if path else None)
+                column.append(_scalar_at(event, path) if path else None)
             yield event
 
     def of(self, rows: Sequence[int]) -> Rows:
@@ -216,14 +216,9 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _reached(event: Any, path: Sequence[str]) -> Scalar:
-    """The scalar at a path, written flat or nested."""
-    for length in range(len(path), 0, -1):
-        if isinstance(event, dict) and (key := ".".join(path[:length])) in event:
-            if length < len(path):
-                return _reached(event[key], path[length:])
-            return event[key] if isinstance(event[key], str | int | float) else None
-    return None
+def _scalar_at(event: Event, path: Sequence[str]) -> Scalar:
+    value = value_at(event, path)
+    return value if isinstance(value, str | int | float) else None
 
 
 def _looked_up(memo: dict[Any, Any], values: list[Any], treatment: Treatment, write: Callable[[Any], str] | None) -> list[Any]:
@@ -317,6 +312,5 @@ class _Prior:
                     if value is not None and value != original:
                         prior[row].setdefault(self._paths[number], value)
         if text:
-            return [event if not found else f'{event[:-1]}{"," if len(event) > 2 else ""}"tacit.prior":{json.dumps(found)}}}'
-                    for event, found in zip(events, prior, strict=True)]
+            return [with_member(event, "tacit.prior", json.dumps(found)) if found else event for event, found in zip(events, prior, strict=True)]
         return [event | {"tacit.prior": found} if found else event for event, found in zip(events, prior, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tacit.logs.detection.alerts import OCSF_VERSION
 from tacit.logs.detection.techniques import TACTICS
+from tacit.logs.formats import value_at
+from tacit.logs.treatments.coarse import seconds
 
 if TYPE_CHECKING:
     from tacit.logs.content import Rules
@@ -127,27 +130,18 @@ def hit_to_ocsf(hit: RuleHit) -> dict[str, Any]:
 
 
 def _moment(event: Event) -> dt.datetime | None:
-    value = _reached(event, _TIMES)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return dt.datetime.fromtimestamp(value / 1_000 if value > 1e11 else value, dt.UTC)
-        except (OverflowError, OSError, ValueError):
-            return None
-    from tacit.logs.treatments.coarse import moment_of
-
-    found = moment_of(value) if isinstance(value, str) else None
-    return None if found is None else found.astimezone(dt.UTC)
+    found = seconds(_reached(event, _TIMES))
+    try:
+        return None if math.isnan(found) else dt.datetime.fromtimestamp(found, dt.UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
 
 
 def _reached(event: Event, paths: Sequence[str]) -> Any:
     """The first of some paths that is there, written flat or nested, also below ``Event.System`` and ``Event.EventData``."""
     for path in paths:
         for prefix in ("", "Event.EventData.", "Event.System."):
-            value: Any = event.get(prefix + path)
-            if value is None:
-                value = event
-                for key in (prefix + path).split("."):
-                    value = value.get(key) if isinstance(value, dict) else None
+            value = value_at(event, (prefix + path).split("."))
             if isinstance(value, str | int | float) and value != "-":
                 return value
     return None

@@ -12,7 +12,7 @@ import polars as pl
 from tacit.errors import DataError
 from tacit.logs.ecs import EVENT_SCHEMA, LABEL_SCHEMA, LABELS, TIME
 from tacit.logs.features import entity_window_features
-from tacit.logs.formats import Event, LineFormat, records
+from tacit.logs.formats import Event, LineFormat, records, value_at
 
 ROWS = 50_000
 TARGET = "malicious"
@@ -113,19 +113,13 @@ def _lines(parts: Iterable[list[bytes]], form: LineFormat, wanted: dict[str, Any
 def _values(events: Sequence[Event], name: str) -> list[Any]:
     """The values at a path, written flat or nested; the first of a list."""
     found = [event.get(name) for event in events]
-    head, *rest = name.split(".")
-    if rest:
+    path = name.split(".")
+    if len(path) > 1:
         for place, event in enumerate(events):
-            if found[place] is None and head in event:
-                found[place] = _reached(event[head], rest)
+            if found[place] is None and path[0] in event:
+                found[place] = value_at(event, path)
     plain = (str, int, float, bool, type(None))
     return found if set(map(type, found)) <= set(plain) else list(map(_first, found))
-
-
-def _reached(value: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _first(value: Any) -> Any:

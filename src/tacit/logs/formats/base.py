@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 Event = dict[str, Any]
@@ -30,6 +29,22 @@ DEEP = f"deeper than {DEEPEST} levels"
 NUL = "holds a NUL"
 BREAK = "a line break inside"
 NOT_UTF8 = "not UTF-8"
+
+
+def value_at(event: Any, path: Sequence[str]) -> Any:
+    """What stands at a path, however it is spelled: flat, nested, or in between; ``None`` if nothing does.
+
+    >>> [value_at(event, ["a", "b"]) for event in ({"a": {"b": 1}}, {"a.b": 2}, {"a": 3})]
+    [1, 2, None]
+    """
+    if not path:
+        return event
+    for length in range(len(path), 0, -1):
+        if isinstance(event, dict) and (key := ".".join(path[:length])) in event:
+            found = value_at(event[key], path[length:])
+            if found is not None:
+                return found
+    return None
 
 
 @dataclass(frozen=True)
@@ -92,19 +107,6 @@ class HeadedFormat(LineFormat, Protocol):
 
     def head(self) -> list[bytes]:
         """The header lines that belong before what `render` wrote last; none where the file has them already."""
-
-
-class FileFormat(Protocol):
-    """A format that only makes sense as a whole file."""
-
-    name: str
-
-    def read(self, path: str | Path, *, batch: int) -> Iterator[Parsed]:
-        """The events of a file, so many at a time.
-
-        Raises:
-            DataError: it cannot be opened or is not of this format.
-        """
 
 
 class TextLines:

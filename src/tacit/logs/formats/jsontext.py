@@ -23,6 +23,15 @@ def library() -> Any:
     return orjson
 
 
+def with_member(text: str, name: str, value: str) -> str:
+    """The text of an object with one more member, whose value is a JSON text too.
+
+    >>> with_member("{}", "a", "1"), with_member('{"b":2}', "a", "1")
+    ('{"a":1}', '{"b":2,"a":1}')
+    """
+    return f'{text[:-1]}{"," if len(text) > 2 else ""}"{name}":{value}}}'
+
+
 @cache
 def json_writer() -> Callable[[Any], str]:
     """The function that writes a value as JSON, without spaces; whole numbers of any size.

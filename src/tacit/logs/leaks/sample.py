@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from tacit.errors import DataError
 from tacit.logs.anonymise.tree import Node, tree_of
-from tacit.logs.formats import Event, batches, by_name, opened
+from tacit.logs.formats import Event, by_name
+from tacit.logs.formats import records as lines_of
 from tacit.logs.policies import FieldRule, SourcePolicy
-from tacit.logs.treatments.coarse import moment_of
+from tacit.logs.treatments.coarse import moment_of, seconds
 
 RECORDS = 20_000
 """Records that are looked at unless another number is asked for."""
 
 _DEEPEST, _MOST_PATHS = 20, 2_000
 _ALIKE = 0.99
-_LATEST = 1e11  # seconds: what is further off is no time
 Column = list[Any]
 
 
@@ -128,28 +128,12 @@ class Sample:
         return None
 
 
-def seconds(value: Any) -> float:
-    """A time in seconds: a text of ISO 8601, or a number of seconds or milliseconds; NaN for anything else.
-
-    >>> seconds("1970-01-01T00:01:00Z"), seconds(1_700_000_000_000), seconds(17.5)
-    (60.0, 1700000000.0, 17.5)
-    """
-    if isinstance(value, bool) or value is None:
-        return float("nan")
-    if isinstance(value, int | float):
-        found = value / 1_000 if abs(value) > 1e11 else float(value)
-        return found if abs(found) <= _LATEST else float("nan")
-    moment = moment_of(str(value))
-    return float("nan") if moment is None else moment.timestamp()
-
-
 def _first(path: str | Path, records: int) -> list[bytes]:
     found: list[bytes] = []
-    with opened(path) as file:
-        for batch in batches(file, lines=min(records, RECORDS)):
-            found += batch
-            if len(found) >= records:
-                break
+    for batch in lines_of(path, lines=min(records, RECORDS)):
+        found += batch
+        if len(found) >= records:
+            break
     return found[:records]
 
 

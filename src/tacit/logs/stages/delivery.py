@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from tacit.errors import StorageError, TacitError, UsageError
 from tacit.logs.anonymise import Anonymiser
-from tacit.logs.formats import Event, LineFormat
+from tacit.logs.formats import Event, LineFormat, with_member
 from tacit.logs.stages.metrics import Metrics
 from tacit.logs.stages.outlets.base import Outlet
 from tacit.logs.stages.running import DeadLetters
@@ -311,7 +311,7 @@ class Delivery:
             number = seen[name]
             seen[name] += 1
             identifier = hmac.digest(key, line, hashlib.sha256).hex()[:24] + (f"-{number}" if number else "")
-            found.append(f'{text[:-1]}{"," if len(text) > 2 else ""}"tacit.id":"{identifier}"}}')
+            found.append(with_member(text, "tacit.id", f'"{identifier}"'))
         return found
 
     def _delivered(self, outlet: Outlet, texts: list[str]) -> Sequence[tuple[int, str]]:

@@ -17,6 +17,7 @@ SPANS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _PART = re.compile(r"\"[^\"]*\"|'[^']*'|\[secret\]|[^\s\"'<>()\[\]{},;|=]+")
 _DIGIT = re.compile(r"\d")
 _BLANK = "<*>"
+_LATEST = 1e11  # seconds: what is further off is no time
 
 
 class Generalise:
@@ -90,6 +91,21 @@ def moment_of(text: str) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def seconds(value: Any) -> float:
+    """A time in seconds: a text of ISO 8601, or a number of seconds or milliseconds; NaN for anything else.
+
+    >>> seconds("1970-01-01T00:01:00Z"), seconds(1_700_000_000_000), seconds(17.5)
+    (60.0, 1700000000.0, 17.5)
+    """
+    if isinstance(value, bool) or value is None:
+        return float("nan")
+    if isinstance(value, int | float):
+        found = value / 1_000 if abs(value) > 1e11 else float(value)
+        return found if abs(found) <= _LATEST else float("nan")
+    moment = moment_of(str(value))
+    return float("nan") if moment is None else moment.timestamp()
 
 
 def template(text: str) -> str:

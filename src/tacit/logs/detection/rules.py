@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tacit.logs.detection.alerts import OCSF_VERSION
+from tacit.logs.detection.alerts import ATTACK_VERSION, ecs_alert, ecs_threat, iso, milliseconds, ocsf_finding
 from tacit.logs.detection.techniques import TACTICS
 from tacit.logs.formats import value_at
 from tacit.logs.treatments.coarse import seconds
@@ -80,53 +80,35 @@ def rule_hits(rules: Rules, events: Sequence[Event]) -> Iterator[RuleHit]:
 
 def hit_to_ecs(hit: RuleHit) -> dict[str, Any]:
     """As an alert of the Elastic Common Schema 8; the event stands in ``tacit.event``."""
-    user, host = _reached(hit.event, _PEOPLE), _reached(hit.event, _MACHINES)
-    document: dict[str, Any] = {
-        "ecs": {"version": "8.17.0"},
-        "event": {
-            "kind": "alert", "category": ["intrusion_detection"], "type": ["info"], "id": hit.uid, "dataset": "tacit.rules", "module": "tacit",
-            "severity": _LEVELS.get(hit.level, _LEVELS["medium"])[2],
-        },
-        "message": hit.title, "rule": {"id": hit.rule, "name": hit.title, "ruleset": "sigma"}, "tacit": {"event": hit.event},
-    }
+    document = ecs_alert(uid=hit.uid, title=hit.title, dataset="tacit.rules", severity=_level(hit)[2])
+    document |= {"rule": {"id": hit.rule, "name": hit.title, "ruleset": "sigma"}, "tacit": {"event": hit.event}}
     moment = _moment(hit.event)
     if moment is not None:
-        document["@timestamp"] = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03d}Z"
-    for name, value in (("user", user), ("host", host)):
+        document["@timestamp"] = iso(moment)
+    for name, paths in (("user", _PEOPLE), ("host", _MACHINES)):
+        value = _reached(hit.event, paths)
         if value is not None:
             document[name] = {"name": value}
     if hit.techniques:
-        document["threat"] = {
-            "framework": "MITRE ATT&CK",
-            "technique": {
-                "id": list(hit.techniques),
-                "reference": [f"https://attack.mitre.org/techniques/{one.replace('.', '/')}/" for one in hit.techniques],
-            },
-        }
-        if hit.tactics:
-            document["threat"]["tactic"] = {"id": [uid for uid, _ in hit.tactics], "name": [name for _, name in hit.tactics]}
+        document["threat"] = ecs_threat(hit.techniques, hit.tactics)
     return document
 
 
 def hit_to_ocsf(hit: RuleHit) -> dict[str, Any]:
-    """As an OCSF Detection Finding (class 2004); the event stands in ``unmapped``."""
-    level, name, _ = _LEVELS.get(hit.level, _LEVELS["medium"])
+    """As an OCSF Detection Finding (class 2004); the event stands in ``evidences``."""
     moment = _moment(hit.event)
-    time = 0 if moment is None else int(moment.timestamp() * 1_000)
-    evidence: dict[str, Any] = {"data": hit.event}
-    tactics = [{"uid": uid, "name": title} for uid, title in hit.tactics]
-    return {
-        "activity_id": 1, "activity_name": "Create", "category_uid": 2, "category_name": "Findings", "class_uid": 2004,
-        "class_name": "Detection Finding", "type_uid": 200401, "type_name": "Detection Finding: Create", "severity_id": level, "severity": name,
-        "status_id": 1, "status": "New", "time": time, "message": hit.title, "is_alert": True,
-        "metadata": {"version": OCSF_VERSION, "product": {"name": "Tacit", "vendor_name": "Tacit"}, "uid": hit.uid, "profiles": ["security_control"]},
-        "finding_info": {
-            "uid": hit.uid, "title": hit.title, "created_time": time,
-            "analytic": {"type_id": 1, "type": "Rule", "name": hit.title, "uid": hit.rule},
-            "attacks": [{"version": "15.1", "technique": {"uid": one}, **({"tactics": tactics} if tactics else {})} for one in hit.techniques],
-        },
-        "evidences": [evidence],
+    finding = ocsf_finding(uid=hit.uid, title=hit.title, level=_level(hit)[:2], time=0 if moment is None else milliseconds(moment))
+    tactics = {"tactics": [{"uid": uid, "name": title} for uid, title in hit.tactics]} if hit.tactics else {}
+    finding["finding_info"] |= {
+        "analytic": {"type_id": 1, "type": "Rule", "name": hit.title, "uid": hit.rule},
+        "attacks": [{"version": ATTACK_VERSION, "technique": {"uid": one}, **tactics} for one in hit.techniques],
     }
+    finding["evidences"] = [{"data": hit.event}]
+    return finding
+
+
+def _level(hit: RuleHit) -> tuple[int, str, int]:
+    return _LEVELS.get(hit.level, _LEVELS["medium"])
 
 
 def _moment(event: Event) -> dt.datetime | None:

@@ -31,6 +31,12 @@ def follow(path: Path) -> str:
     return f"follow:{path}"
 
 
+def begun(here: Callable[..., Here], path: Path) -> Here:
+    """A pipeline that follows a file and has delivered its first ten records."""
+    append(path, range(10))
+    running = here(follow(path))
+    wait_for(lambda: len(running.outlet.texts) == 10)
+    return running
 
 
 def test_lines_as_they_come_and_a_partial_one_waits(here: Callable[..., Here], tmp_path: Path) -> None:
@@ -50,9 +56,7 @@ def test_lines_as_they_come_and_a_partial_one_waits(here: Callable[..., Here], t
 
 def test_reading_goes_on_where_it_was(here: Callable[..., Here], tmp_path: Path) -> None:
     path = tmp_path / "app.log"
-    append(path, range(10))
-    running = here(follow(path))
-    wait_for(lambda: len(running.outlet.texts) == 10)
+    running = begun(here, path)
     running.close()
     append(path, range(10, 20))
     again = here(follow(path))
@@ -61,9 +65,7 @@ def test_reading_goes_on_where_it_was(here: Callable[..., Here], tmp_path: Path)
 
 def test_renamed_while_running_with_a_late_writer(here: Callable[..., Here], tmp_path: Path) -> None:
     path, old = tmp_path / "app.log", tmp_path / "app.log.1"
-    append(path, range(10))
-    running = here(follow(path))
-    wait_for(lambda: len(running.outlet.texts) == 10)
+    running = begun(here, path)
     with path.open("ab") as late:
         path.rename(old)
         append(path, range(20, 30))
@@ -73,9 +75,7 @@ def test_renamed_while_running_with_a_late_writer(here: Callable[..., Here], tmp
 
 def test_renamed_many_times_while_stopped(here: Callable[..., Here], tmp_path: Path) -> None:
     path = tmp_path / "app.log"
-    append(path, range(10))
-    running = here(follow(path))
-    wait_for(lambda: len(running.outlet.texts) == 10)
+    running = begun(here, path)
     running.close()
     append(path, range(10, 20))
     for number in (20, 30, 40):
@@ -119,9 +119,7 @@ def test_copied_and_cut(here: Callable[..., Here], tmp_path: Path, stopped: bool
 
 def test_cut_and_grown_beyond_the_old_place_is_noticed(here: Callable[..., Here], tmp_path: Path) -> None:
     path = tmp_path / "app.log"
-    append(path, range(10))
-    running = here(follow(path))
-    wait_for(lambda: len(running.outlet.texts) == 10)
+    running = begun(here, path)
     running.close()
     with path.open("r+b") as file:
         file.truncate(0)

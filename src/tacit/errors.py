@@ -15,10 +15,12 @@ Each class carries the exit code the command line uses for it: 2 for usage, conf
     │   ├── PolicyViolation        the owner's policy does not allow it                       3
     │   └── OffPlan                a question that the charged plan does not contain          3
     ├── NeedsContext               a session has lost what it remembered; send the model      3
+    ├── RoundAborted               too few sites were left; nothing was released              3
     ├── EntropyError               no secure randomness                                       3
     ├── StorageError               a disk or a database failed; nothing is half-written       3
     └── VerificationError          something is not what it claims to be                      3
         ├── SignatureInvalid       a signature does not belong to the content or the key      3
+        ├── ProtocolViolation      a message breaks the rules of a masked round               3
         ├── LedgerCorrupted        an entry of the ledger was changed, removed or reordered   3
         └── RollbackDetected       the ledger is older than a head held elsewhere             3
 """
@@ -84,6 +86,10 @@ class NeedsContext(TacitError):
     """A session no longer remembers the public model a question builds on; supply it and ask again."""
 
 
+class RoundAborted(TacitError):
+    """Too few sites were left in a masked round. Nothing was released; what was charged for it stays charged."""
+
+
 class EntropyError(TacitError):
     """The operating system gave no secure randomness; Tacit does not fall back to anything weaker."""
 
@@ -98,6 +104,10 @@ class VerificationError(TacitError):
 
 class SignatureInvalid(VerificationError):
     """A signature does not belong to this content or this key."""
+
+
+class ProtocolViolation(VerificationError):
+    """A message that breaks the rules of a masked round: the site refuses it and gives nothing away."""
 
 
 class LedgerCorrupted(VerificationError):

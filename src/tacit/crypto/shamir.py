@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from tacit.crypto.digests import framed
@@ -114,13 +115,22 @@ def interpolated(values: dict[int, bytes], place: int) -> bytes:
     length = len(next(iter(values.values())))
     ones = int.from_bytes(b"\x01" * length, "big")
     total = 0
-    for index, value in values.items():
-        weight = 1
-        for other in values:
-            if other != index:
-                weight = _times(weight, _times(place ^ other, _inverse(index ^ other), 1), 1)
+    for value, weight in zip(values.values(), _weights(tuple(values), place), strict=True):
         total ^= _times(int.from_bytes(value, "big"), weight, ones)
     return total.to_bytes(length, "big")
+
+
+@lru_cache(maxsize=256)
+def _weights(indices: tuple[int, ...], place: int) -> tuple[int, ...]:
+    """Lagrange's weights at ``place``; the numbers of shares are public, and many secrets have the same holders."""
+    weights = []
+    for index in indices:
+        weight = 1
+        for other in indices:
+            if other != index:
+                weight = _times(weight, _times(place ^ other, _inverse(index ^ other), 1), 1)
+        weights.append(weight)
+    return tuple(weights)
 
 
 def _times(lanes: int, factor: int, ones: int) -> int:
@@ -133,6 +143,7 @@ def _times(lanes: int, factor: int, ones: int) -> int:
     return product
 
 
+@lru_cache(maxsize=256)
 def _inverse(value: int) -> int:
     """``value`` to the power of 254: its inverse."""
     result = 1

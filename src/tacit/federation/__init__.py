@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tacit.federation.agent import SiteAgent
 from tacit.federation.local import LocalFederation
+from tacit.federation.masked import MaskedConversation, MaskedFederation, RoundReport
 from tacit.federation.roster import Roster
 from tacit.federation.table import Parties
 
-__all__ = ["LocalFederation", "Parties", "Roster"]
+__all__ = ["LocalFederation", "MaskedConversation", "MaskedFederation", "Parties", "RoundReport", "Roster", "SiteAgent"]

@@ -157,6 +157,23 @@ class Guard:
             raise PolicyViolation("refused: only a plan of local steps that this ledger has charged can be resumed. Open it first.")
         return Session(plan, self._records, source=self._source)
 
+    def rejoin(self, run: str, *, share: Fraction, begin: int) -> tuple[Plan, Session]:
+        """A session for the shared plan of a run that this scope has charged already: for a site that was stopped. Nothing is charged.
+
+        Args:
+            run: its public name.
+            share: as for `open`.
+            begin: the first step that was certainly not answered: everything before it stays unanswered.
+
+        Raises:
+            PolicyViolation: if no plan of that run with shared noise was charged here.
+        """
+        charged = [entry.body["plan"] for entry in self.ledger.find("charge", self.scope) if entry.body.get("plan", {}).get("run") == run]
+        if len(charged) != 1 or charged[0]["mechanism"] != "skellam":
+            raise PolicyViolation("refused: only a plan of many sites that this ledger has charged once can be joined again. Start a new run.")
+        plan = Plan.from_dict(charged[0])
+        return plan, Session(plan, self._records, source=self._source, share=share, begin=begin)
+
     def size(self) -> int:
         """The noised number of units of this data set and window, in whole units; charged once, then read from the ledger.
 

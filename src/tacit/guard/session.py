@@ -33,16 +33,17 @@ class Session:
         records: what questions are evaluated on.
         source: where noise comes from.
         share: which part of the noise's variance this session adds; 1 for a curator, 1/k for one of k sites.
+        begin: the first step that may be answered; later than 0 where an earlier session of the plan may have answered what comes before.
     """
 
-    def __init__(self, plan: Plan, records: RecordSource, *, source: SecureRandom, share: Fraction = Fraction(1)) -> None:
+    def __init__(self, plan: Plan, records: RecordSource, *, source: SecureRandom, share: Fraction = Fraction(1), begin: int = 0) -> None:
         if not 0 < share <= 1 or (plan.mechanism != "skellam" and share != 1):
             raise UsageError(
                 f"Expected a share of 1 for Gaussian and Laplace noise, and within (0, 1] for Skellam; got {share}. Plan with Skellam to share noise."
             )
         self._plan, self._records, self._source, self._share = plan, OfUnit(records, plan.unit), source, share
         self._cache = SessionCache()
-        self._next = 0
+        self._next = begin
         self._closed = False
 
     def answer(self, step: int, question: Question) -> Sums:

@@ -38,6 +38,20 @@ class Stage(IntEnum):
     UNMASK = 5
 
 
+class Control(IntEnum):
+    """What a message outside of a round is."""
+
+    TERMS = 16
+    ASK = 17
+    OPEN = 18
+    SUPPLY = 19
+    CLOSE = 20
+    REFUSED = 31
+
+
+_CODES = {int(code): code for kind in (Stage, Control) for code in kind}
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Which round a message belongs to.
@@ -76,7 +90,7 @@ class Message:
     """
 
     address: Address
-    stage: Stage
+    stage: Stage | Control
     sender: str
     transcript: bytes
     body: bytes
@@ -102,7 +116,7 @@ class Message:
         return found
 
 
-def read(data: bytes, *, roster: Roster, address: Address, stage: Stage, sender: str) -> Message:
+def read(data: bytes, *, roster: Roster, address: Address, stage: Stage | Control, sender: str) -> Message:
     """The message in ``data``, if ``sender`` sent it for this round and stage.
 
     Raises:
@@ -119,15 +133,15 @@ def read(data: bytes, *, roster: Roster, address: Address, stage: Stage, sender:
     return Message(named, stage, sender, header["transcript"], data[start:end])
 
 
-def address_of(data: bytes, *, federation: bytes) -> tuple[Address, Stage]:
+def address_of(data: bytes, *, federation: bytes) -> tuple[Address, Stage | Control]:
     """What a message says that it is; its signature is not looked at.
 
     Raises:
         ProtocolViolation: if it is damaged or of another federation.
     """
-    if len(data) < 5 or data[4] not in Stage.__members__.values():
+    if len(data) < 5 or data[4] not in _CODES:
         raise ProtocolViolation("Expected a message of a masked round; the bytes are none. Compare the versions of both sides.")
-    stage = Stage(data[4])
+    stage = _CODES[data[4]]
     _require_frame(data, stage)
     header, _ = _header(data)
     address = Address(header["federation"], header["run"], header["round"])
@@ -136,7 +150,7 @@ def address_of(data: bytes, *, federation: bytes) -> tuple[Address, Stage]:
     return address, stage
 
 
-def _require_frame(data: bytes, stage: Stage) -> int:
+def _require_frame(data: bytes, stage: Stage | Control) -> int:
     """Where the signature begins, if lengths fit."""
     if len(data) < 17 + SIGNATURE or data[:4] != MAGIC or len(data) > LONGEST_BODY + LONGEST_HEADER + 81:
         raise ProtocolViolation("Expected a message of a masked round; the bytes are none. Compare the versions of both sides.")

@@ -332,6 +332,39 @@ def test_a_site_s_answer_that_was_damaged_counts_as_missing(stage: Stage) -> Non
     assert scene.coordinator.missing[name].startswith("garbled")
 
 
+@pytest.mark.parametrize("body", [
+    {"masking": 5, "sealing": b""}, {"masking": bytes(32), "sealing": bytes(32)}, {"masking": None, "sealing": "x"}, {}, {"other": 1},
+])
+def test_a_site_that_advertises_rubbish_is_left_out_by_the_coordinator(body: dict[str, object]) -> None:
+    scene = Scene()
+    scene.ask(Stage.ADVERTISE)
+    name = scene.names[0]
+    message = Message(scene.party.address(), Stage.ADVERTISE, name, b"", canonical_bytes(body))
+    scene.answers[name] = message.signed(scene.party.keys[name])
+    assert set(scene.coordinator.share(scene.answers)) == set(scene.names[1:])
+
+
+def test_a_site_that_copies_another_s_key_is_left_out_with_it() -> None:
+    scene = Scene(5)
+    scene.ask(Stage.ADVERTISE)
+    first, second = scene.names[:2]
+    copied = read(scene.answers[second], roster=scene.party.roster, address=scene.party.address(), stage=Stage.ADVERTISE, sender=second).body
+    scene.answers[first] = Message(scene.party.address(), Stage.ADVERTISE, first, b"", copied).signed(scene.party.keys[first])
+    with pytest.raises(RoundAborted, match="3 of 5 sites were left, 4 are needed"):
+        scene.coordinator.share(scene.answers)
+    assert "the same key" in scene.coordinator.missing[first]
+
+
+@pytest.mark.parametrize("boxes", [5, {}, {"site-02": 7, "site-03": 7, "site-04": 7}, {"site-02": b"", "site-03": b"", "site-04": b"", "site-05": b""}])
+def test_a_site_that_shares_rubbish_is_left_out_by_the_coordinator(boxes: object) -> None:
+    scene = Scene().led_to(Stage.SHARE)
+    scene.ask(Stage.SHARE)
+    name = scene.names[0]
+    message = Message(scene.party.address(), Stage.SHARE, name, scene.coordinator._advertised, canonical_bytes({"boxes": boxes}))
+    scene.answers[name] = message.signed(scene.party.keys[name])
+    assert set(scene.coordinator.masked(scene.answers, question=b"q", bits=32, size=SIZE)) == set(scene.names[1:])
+
+
 @settings(deadline=None, max_examples=200)
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_refused_cleanly(data: bytes) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-HARNESS = Path(__file__).with_name("harness.py")
+HARNESS, ROUNDS = (Path(__file__).with_name(name) for name in ("harness.py", "rounds.py"))
 NAMES = ("json", "syslog", "cef", "leef", "apache", "nginx", "auditd", "zeek", "csv", "syslog-stream", "relp-stream")
 SECONDS = int(os.environ.get("TACIT_FUZZ_SECONDS", "30"))
 SEEDS = {
@@ -25,6 +25,9 @@ SEEDS = {
     "zeek": b"#separator \\x09\n#fields\tts\ta\n#types\ttime\tstring\n1.5\tx",
     "csv": b'a,b\n1,"x ""y"""\n',
     "syslog-stream": b"5 hello7 <1>abcd\n",
+    "site-round": b'\x02{"adverts":{"a":{"$b64":"AAAA"}},"boxes":{},"survivors":["a"],"signatures":{}}',
+    "coordinator-round": b'\x01{"boxes":{"b":{"$b64":"AAAA"}},"masking":{"$b64":"AAAA"},"seeds":{},"keys":{}}',
+    "round-bytes": b"\x01\x00\x00\x00\x02{}\x00\x00\x00\x00\x00\x00\x00\x02{}",
     "relp-stream": b"1 open 30 relp_version=0\ncommands=syslog\n2 syslog 3 abc\n3 close 0\n",
 }
 
@@ -33,12 +36,23 @@ SEEDS = {
 @pytest.mark.timeout(SECONDS + 120)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_bytes_break_a_reader(name: str, tmp_path: Path) -> None:
+    _fuzz(HARNESS, name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.parametrize("name", ["site-round", "coordinator-round", "round-bytes"])
+def test_no_message_breaks_a_masked_round(name: str, tmp_path: Path) -> None:
+    _fuzz(ROUNDS, name, tmp_path)
+
+
+def _fuzz(harness: Path, name: str, tmp_path: Path) -> None:
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("needs atheris")
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     (corpus / "seed").write_bytes(SEEDS[name])
-    command = [sys.executable, str(HARNESS), name, f"-max_total_time={SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=8192", str(corpus)]
+    command = [sys.executable, str(harness), name, f"-max_total_time={SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=8192", str(corpus)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stderr[-3_000:]
     executed = re.search(r"Done (\d+) runs", done.stderr)

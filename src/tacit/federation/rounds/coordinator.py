@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations, islice
 from typing import NoReturn
@@ -72,11 +73,25 @@ class CoordinatorRound:
     def share(self, answers: Answers) -> Requests:
         """Hand everybody's keys to everybody."""
         found = self._read(answers, Stage.ADVERTISE, self._roster.names)
-        self._adverts = {site: bytes(answers[site]) for site in sorted(found)}
-        self._public = read_adverts(self._adverts, roster=self._roster, address=self.address)
+        self._public = self._keys({site: bytes(answers[site]) for site in sorted(found)})
+        self._require_enough(self._public, Stage.ADVERTISE)
+        self._adverts = {site: bytes(answers[site]) for site in self._public}
         self._advertised = transcript.of_adverts(self._adverts)
         request = self._request(Stage.SHARE, {"adverts": self._adverts})
         return dict.fromkeys(self._adverts, request)
+
+    def _keys(self, adverts: Mapping[str, bytes]) -> dict[str, tuple[bytes, bytes]]:
+        """Each site's two keys; sites that sent none, or one that another sent too, are left out."""
+        keys: dict[str, tuple[bytes, bytes]] = {}
+        for site, advert in adverts.items():
+            try:
+                keys |= read_adverts({site: advert}, roster=self._roster, address=self.address)
+            except ProtocolViolation as error:
+                self.missing[site] = f"garbled: {error}"
+        uses = Counter(key for pair in keys.values() for key in pair)
+        repeated = {site for site, pair in keys.items() if any(uses[key] > 1 for key in pair)}
+        self.missing |= dict.fromkeys(repeated, "garbled: another site sent the same key")
+        return {site: pair for site, pair in keys.items() if site not in repeated}
 
     def masked(self, answers: Answers, *, question: bytes, bits: int, size: int) -> Requests:
         """Hand each site the boxes for it, and the question."""
@@ -99,7 +114,8 @@ class CoordinatorRound:
                 sent = message.content("boxes")["boxes"]
             except ProtocolViolation:
                 sent = None
-            if message.transcript == self._advertised and isinstance(sent, dict) and sent.keys() == self._adverts.keys() - {sender}:
+            fits = isinstance(sent, dict) and sent.keys() == self._adverts.keys() - {sender} and all(isinstance(box, bytes) for box in sent.values())
+            if fits and message.transcript == self._advertised:
                 boxes[sender] = sent
             else:
                 self.missing[sender] = "garbled: it did not share with every site"

@@ -1,0 +1,116 @@
+"""What atheris throws at both sides of a masked round: ``python tests/fuzz/rounds.py NAME [options of libFuzzer]``.
+
+Bodies are signed by whom they should be, so that nothing stops at the signature: a site or a coordinator that was taken over writes what it likes.
+Nothing but a refusal may come of it, or an answer that the rules allow.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import atheris
+
+with atheris.instrument_imports(include=["tacit.federation", "tacit.crypto.canonical"]):
+    from tacit.federation import Roster
+    from tacit.federation.bundles import bundled, unbundled
+    from tacit.federation.rounds import Address, CoordinatorRound, SiteRound, Stage, address_of
+    from tacit.federation.rounds.wire import Message
+
+import numpy as np
+
+from tacit.crypto import SigningKey
+from tacit.errors import RoundAborted, VerificationError
+
+NAMES = ("site-round", "coordinator-round", "round-bytes")
+SIZE = 3
+KEYS = {name: SigningKey.generate() for name in ("a", "b", "c")}
+BOSS = SigningKey.generate()
+ROSTER = Roster("fuzz", BOSS.public, {name: key.public for name, key in KEYS.items()})
+ADDRESS = Address(ROSTER.id, "run", 0)
+
+
+class Scene:
+    """Three sites and a coordinator, led up to a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        def contribute(_question: bytes, size: int) -> np.ndarray:
+            return np.zeros(size, np.int64)
+
+        self.sites = {name: SiteRound(ROSTER, name, key=key, address=ADDRESS, contribute=contribute) for name, key in KEYS.items()}
+        self.core = CoordinatorRound(ROSTER, key=BOSS, address=ADDRESS)
+        self.requests = self.core.advertise()
+        self.answers: dict[str, bytes] = {}
+        for before in [one for one in Stage if one < stage]:
+            self.ask(before)
+            self.requests = self.follow(before)
+
+    def ask(self, stage: Stage) -> None:
+        self.answers = {name: self.sites[name].handle(stage, request) for name, request in self.requests.items()}
+
+    def follow(self, stage: Stage) -> dict[str, bytes]:
+        """The coordinator's requests after the answers of a stage; empty after the last."""
+        if stage is Stage.SHARE:
+            return self.core.masked(self.answers, question=b"q", bits=32, size=SIZE)
+        if stage is Stage.UNMASK:
+            self.core.total(self.answers)
+            return {}
+        step = {Stage.ADVERTISE: self.core.share, Stage.MASKED: self.core.agree, Stage.AGREE: self.core.unmask}[stage]
+        return step(self.answers)
+
+
+SCENES = {stage: Scene(stage) for stage in Stage}
+
+
+def site_round(data: bytes) -> None:
+    """A coordinator that signs what it likes, at any stage."""
+    stage = Stage(1 + (data[0] % len(Stage) if data else 0))
+    request = Message(ADDRESS, stage, "coordinator", b"", data[1:]).signed(BOSS)
+    try:
+        answer = SCENES[stage].sites["a"].handle(stage, request)
+    except VerificationError:
+        return
+    assert address_of(answer, federation=ROSTER.id) == (ADDRESS, stage)
+    SCENES[stage] = Scene(stage)
+
+
+def coordinator_round(data: bytes) -> None:
+    """A site that signs what it likes, at any stage: it counts as missing, or the round ends."""
+    stage = Stage(1 + (data[0] % len(Stage) if data else 0))
+    scene = Scene(stage)
+    scene.ask(stage)
+    seen = scene.core._agreed or scene.core._asked or scene.core._advertised
+    scene.answers["a"] = Message(ADDRESS, stage, "a", seen, data[1:]).signed(KEYS["a"])
+    try:
+        scene.follow(stage)
+    except (RoundAborted, VerificationError):
+        return
+
+
+def round_bytes(data: bytes) -> None:
+    """A stranger."""
+    for attempt in (data, b"TCT1" + data):
+        for reader in (unbundled, Roster.from_bytes, lambda raw: address_of(raw, federation=ROSTER.id)):
+            try:
+                found = reader(attempt)
+            except VerificationError:
+                continue
+            assert reader is not unbundled or bundled(found) == attempt
+        try:
+            SCENES[Stage.ADVERTISE].sites["a"].handle(Stage.ADVERTISE, attempt)
+        except VerificationError:
+            continue
+        raise AssertionError("a stranger was answered")
+
+
+def main() -> None:
+    targets: dict[str, Callable[[bytes], None]] = {
+        "site-round": site_round, "coordinator-round": coordinator_round, "round-bytes": round_bytes,
+    }
+    once = targets[sys.argv.pop(1)]
+    atheris.Setup(sys.argv, once)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from benchmarks.rows import (
     shadows,
     simulator,
     steps,
+    sums,
     synthetic,
     trees,
     utility,
@@ -26,7 +27,7 @@ from benchmarks.rows import (
 
 _MODULES = (
     utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_speed,
-    log_detection, log_sigma, log_leak,
+    log_detection, log_sigma, log_leak, sums,
 )  # fmt: skip
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 

@@ -22,7 +22,7 @@ Residues: TypeAlias = NDArray[Any]
 """Unsigned integers modulo 2^b: uint16, uint32 or uint64, the narrowest that holds b bits."""
 
 BITS = (16, 24, 32, 40, 48, 64)
-CHUNK = 1 << 16
+CHUNK = 1 << 15
 MOST_COORDINATES = 1 << 27
 
 

@@ -1,4 +1,4 @@
-"""Encrypted averaging as NVFlare does it, one site, by TenSEAL: ``python -m benchmarks.peers.ckks_sum SIZE``. Prints CPU seconds and bytes as JSON."""
+"""Encrypted averaging as NVFlare does it, one site, by TenSEAL: ``python -m benchmarks.peers.ckks_sum SIZE``. Prints CPU and bytes as JSON."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def test_a_session_that_is_ahead_or_behind_asks_for_the_model() -> None:
 
 def test_the_list_of_kinds_is_what_the_documentation_says() -> None:
     assert KINDS == (
-        "cell_counts@1", "cells@1", "contributions@1", "count@1", "distinct@1", "histogram@1", "keys@1", "linear@1", "margin_counts@1",
+        "cell_counts@1", "cells@1", "contributions@1", "count@1", "dense@1", "distinct@1", "histogram@1", "keys@1", "linear@1", "margin_counts@1",
         "marginals@1", "moments@1", "profile@1", "select@1", "select_keys@1",
         "spread_counts@1", "tally@1",
         "timecounts@1", "unit_lengths@1",

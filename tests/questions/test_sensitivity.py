@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -19,6 +20,7 @@ from tacit.questions import (
     CellCounts,
     CellSums,
     CountByKey,
+    DenseGradient,
     Frame,
     Histogram,
     LinearGradient,
@@ -36,6 +38,7 @@ from tacit.questions import (
     Update,
     parse,
 )
+from tacit.questions.dense import width_of
 
 DOMAIN = Domain.of(amount=Numeric(-10, 1e6), share=Numeric(0, 1), kind=Category(("a", "b")))
 NUMBER = st.one_of(
@@ -79,6 +82,17 @@ def cell_question(target: Target, *, clip: int | None, hessian: bool, trees: int
     return CellSums(frame, frame.digest, tuple(parts), delta, hessian, clip)
 
 
+def dense(target: Target, loss: str, *, clip: int, seed: int) -> DenseGradient:
+    rng = np.random.default_rng(seed)
+    frame = Frame(target, loss, binning(seed))
+    sizes = [width_of(frame.binning), 4, 3, target.outputs]
+    layers = tuple(
+        (rng.integers(-200_000, 200_000, (after, before)).astype(np.int32), rng.integers(-60_000, 60_000, after).astype(np.int32))
+        for before, after in itertools.pairwise(sizes)
+    )
+    return DenseGradient(frame, layers, clip)
+
+
 def questions(clip: int | None, seed: int) -> list[object]:
     rng = np.random.default_rng(seed)
     width = 1 + 1 + 1 + 3
@@ -96,6 +110,8 @@ def questions(clip: int | None, seed: int) -> list[object]:
     found += [times, TimeCounts("z", 0, 1, 1, None, (), clip), UnitLengths(times)]
     found.append(SpreadCounts(DOMAIN, rng.integers(-(1 << 24), 1 << 24, (4, width)).astype(np.int32), np.array([10, 5_000, 1 << 29], np.int32), clip))
     found += [Marginals(bins, ((0,), (0, 2), (1, 2), (0, 1, 2)), clip), Marginals(bins, ((1,),), clip)]
+    losses = ((BINARY, "logistic"), (MULTI, "softmax"), (NUMERIC, "squared"))
+    found += [dense(target, loss, clip=clip or 3 * GRID, seed=seed) for target, loss in losses]
     return [*found, CountByKey("kind", ("a", "b", "c"), 2, 3), CountByKey("kind", ("a", "b", "c"), 1, 1, "salt")]
 
 

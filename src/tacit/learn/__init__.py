@@ -5,6 +5,7 @@ from __future__ import annotations
 from tacit.learn.anomaly import UNLABELLED, AnomalyShape, fit_anomaly
 from tacit.learn.boosting import BoostingShape
 from tacit.learn.counting import CountSpec, count_over_time
+from tacit.learn.dense import SharedShape, fit_shared_network
 from tacit.learn.detector import AnomalyDetector
 from tacit.learn.driver import converse
 from tacit.learn.estimators import (
@@ -35,7 +36,7 @@ __all__ = [
     "EVERY_COLUMN", "OTHER", "UNLABELLED", "AdditiveClassifier", "AdditiveRegressor", "AnomalyDetector", "AnomalyShape",
     "BoostedTreesClassifier", "BoostedTreesRegressor", "BoostingShape", "CountForecaster", "CountSpec", "DetectionClassifier", "Forecast",
     "FullBatchShape", "History", "LearnSpec", "LinearClassifier", "LinearRegressor", "NetworkClassifier", "NetworkRegressor",
-    "NetworkShape", "SequenceClassifier", "SequenceShape", "SynthesisShape", "Synthesizer", "TargetSpec", "converse", "count_over_time",
-    "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear", "fit_network", "fit_sequence", "fit_subspace", "fit_synthetic",
-    "forecast", "sample_records",
+    "NetworkShape", "SequenceClassifier", "SequenceShape", "SharedShape", "SynthesisShape", "Synthesizer", "TargetSpec", "converse",
+    "count_over_time", "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear", "fit_network", "fit_sequence", "fit_shared_network",
+    "fit_subspace", "fit_synthetic", "forecast", "sample_records",
 ]

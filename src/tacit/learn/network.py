@@ -15,8 +15,8 @@ from tacit.learn.driver import Steps, converse
 from tacit.learn.spending import Outlay, preparation, selection_delta, step_of
 from tacit.learn.training import LearnSpec, Preparation, provenance_of
 from tacit.models import NetworkModel
-from tacit.models.network import inputs_of, width_of
 from tacit.questions import GRID, Frame, UnitCount
+from tacit.questions.dense import inputs_of, width_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +71,7 @@ def fit_network(spec: LearnSpec, aggregator: Curator, shape: NetworkShape | None
         UsageError: for several sites: a network trains with its curator.
     """
     if not isinstance(aggregator, Curator):
-        raise UsageError("Expected one curator: networks are trained where the records are. For several sites, use BoostedTrees or Linear.")
+        raise UsageError("Expected one curator: PyTorch trains where the records are. Several sites train a network by fit_shared_network.")
     require_torch()
     shape = shape or NetworkShape()
     plan = planned_network(spec, aggregator, shape, outlays=preparation(undeclared=len(spec.asked), binned=len(spec.features)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tacit.errors import UsageError
 from tacit.guarantee import Budget
 from tacit.guard import Aggregator, Plan, PlanStep, mu_for, plan_cost
-from tacit.questions import GRID, CellSums, Histogram, LinearGradient, Moments, Profile, Select
+from tacit.questions import GRID, CellSums, DenseGradient, Histogram, LinearGradient, Moments, Profile, Select
 
 PROFILE_SHARE = 0.02
 SELECT_SHARE = 0.02
@@ -47,7 +47,7 @@ def preparation(*, undeclared: int, binned: int) -> list[Outlay]:
 
 def with_rest(steps: list[Outlay], kind: str, *, repeats: int, cells: int, l0: int = 0, l2: int = GRID) -> list[Outlay]:
     """The steps, and equal shares of everything that is left for ``repeats`` answers of one more kind."""
-    if kind not in (CellSums.kind, LinearGradient.kind, Moments.kind):
+    if kind not in (CellSums.kind, LinearGradient.kind, Moments.kind, DenseGradient.kind):
         raise UsageError(f"Expected a kind that learns; got «{kind}».")
     return [*steps, Outlay(kind, repeats, 1 - sum(step.share for step in steps), cells, l0, l2)]
 

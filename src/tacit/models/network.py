@@ -10,38 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tacit.domain import Domain, Numeric
+from tacit.domain import Domain
 from tacit.errors import UsageError
 from tacit.guarantee import Guarantee
 from tacit.models.additive import bins_from_arrays, bins_to_arrays
 from tacit.models.base import Margins, Predictor, Provenance, require_honest, require_loss
-from tacit.questions import Binning, Frame, Target
-
-
-def width_of(binning: Binning) -> int:
-    """How many inputs a network over these features has."""
-    kinds = zip(binning.domain.columns, binning.counts, strict=True)
-    return sum(3 if isinstance(kind, Numeric) else bins for (_, kind), bins in kinds)
-
-
-def inputs_of(binning: Binning, columns: Mapping[str, pa.Array], rows: int) -> NDArray[np.float32]:
-    """Records as numbers between -1 and 1: float32 ``[rows, width]``.
-
-    A number gives its bin's place among the bins (zero where it is missing), the square of that, and whether it is missing; a category gives one
-    number per value.
-
-    Raises:
-        DataError: if a feature is absent.
-    """
-    bins, parts = binning.bins(columns, rows), []
-    for (_, kind), count, own in zip(binning.domain.columns, binning.counts, bins, strict=True):
-        if isinstance(kind, Numeric):
-            missing = own == 0
-            place = np.where(missing, 0.0, 2.0 * (own.astype(np.float32) - 1) / max(count - 2, 1) - 1).astype(np.float32)
-            parts.append(np.column_stack([place, place * place, missing]).astype(np.float32))
-        else:
-            parts.append((own[:, None] == np.arange(count)).astype(np.float32))
-    return np.concatenate(parts, axis=1) if parts else np.zeros((rows, 0), np.float32)
+from tacit.questions import Frame, Target
+from tacit.questions.dense import inputs_of, width_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from tacit.questions.base import GRID, Batch, Bounds, Question, RecordSource, Se
 from tacit.questions.cells import CellSums, Frame, Update, restore
 from tacit.questions.contributions import Contributions
 from tacit.questions.counts import CountByKey, Histogram, Profile, UnitCount
+from tacit.questions.dense import DenseGradient
 from tacit.questions.distinct import DistinctTally
 from tacit.questions.encoding import Target
 from tacit.questions.grid import Condition, Grid, KeyAxis, TimeAxis, ValueAxis
@@ -25,7 +26,7 @@ from tacit.questions.timecounts import TimeCounts, UnitLengths
 
 _CLASSES = (
     UnitCount, Profile, Histogram, CountByKey, CellSums, CellCounts, MarginCounts, LinearGradient, Moments, Select, TimeCounts, UnitLengths,
-    Marginals, SpreadCounts, Tally, DistinctTally, Contributions, SelectKeys,
+    Marginals, SpreadCounts, Tally, DistinctTally, Contributions, SelectKeys, DenseGradient,
 )
 _KINDS: dict[str, Callable[[dict[str, Any]], Question | Select | SelectKeys]] = {kind.kind: kind.from_dict for kind in _CLASSES}
 
@@ -54,8 +55,8 @@ def parse(data: dict[str, Any]) -> Question | Select | SelectKeys:
 
 
 __all__ = [
-    "GRID", "KINDS", "Batch", "Binning", "Bounding", "Bounds", "CellCounts", "CellSums", "Condition", "Contributions", "CountByKey", "DistinctTally",
-    "Frame", "Grid", "Histogram", "KeyAxis", "LinearGradient", "MarginCounts", "Marginals", "Moments", "Partition", "Profile", "Question",
-    "RecordSource", "Select", "SelectKeys", "SessionCache", "SpreadCounts", "Tally", "Target", "TimeAxis", "TimeCounts", "UnitCount", "UnitLengths",
-    "Update", "ValueAxis", "is_known", "parse", "restore",
+    "GRID", "KINDS", "Batch", "Binning", "Bounding", "Bounds", "CellCounts", "CellSums", "Condition", "Contributions", "CountByKey",
+    "DenseGradient", "DistinctTally", "Frame", "Grid", "Histogram", "KeyAxis", "LinearGradient", "MarginCounts", "Marginals", "Moments",
+    "Partition", "Profile", "Question", "RecordSource", "Select", "SelectKeys", "SessionCache", "SpreadCounts", "Tally", "Target",
+    "TimeAxis", "TimeCounts", "UnitCount", "UnitLengths", "Update", "ValueAxis", "is_known", "parse", "restore",
 ]

@@ -13,6 +13,7 @@ from tacit.crypto import SigningKey, canonical_bytes, from_canonical
 from tacit.errors import ProtocolViolation, RoundAborted, SignatureInvalid, VerificationError
 from tacit.federation import Roster
 from tacit.federation.rounds import Address, CoordinatorRound, SiteRound, Stage, address_of
+from tacit.federation.rounds.asking import asked_in, asking
 from tacit.federation.rounds.site import read_adverts
 from tacit.federation.rounds.wire import Message, read
 
@@ -52,12 +53,19 @@ class Scene:
 
     def forged(self, stage: Stage, content: dict[str, object], *, address: Address | None = None, key: SigningKey | None = None) -> bytes:
         """A request that the coordinator really signs (or ``key`` does)."""
-        message = Message(address or self.party.address(), stage, "coordinator", b"", canonical_bytes(content))
-        return message.signed(key or self.party.coordinator)
+        if stage is Stage.MASKED and "question" in content:
+            question = content["question"]
+            body = asking(question, **{name: value for name, value in content.items() if name != "question"})  # type: ignore[arg-type]
+        else:
+            body = canonical_bytes(content)
+        return Message(address or self.party.address(), stage, "coordinator", b"", body).signed(key or self.party.coordinator)
 
     def content(self, name: str, stage: Stage) -> dict[str, object]:
         request = self.requests[name]
         message = read(request, roster=self.party.roster, address=self.party.address(), stage=stage, sender="coordinator")
+        if stage is Stage.MASKED:
+            question, fields = asked_in(message.body, "boxes", "bits", "size")
+            return {**fields, "question": question}
         return dict(from_canonical(message.body))
 
     def finishes(self) -> np.ndarray:
@@ -285,9 +293,22 @@ def test_boxes_that_are_moved_or_too_few() -> None:
     ):
         with pytest.raises(ProtocolViolation, match=why):
             scene.sites[first].handle(Stage.MASKED, scene.forged(Stage.MASKED, {**content, "boxes": wrong}))
-    for wrong in ({"bits": 31}, {"bits": True}, {"size": 0}, {"size": 1 << 40}, {"question": 7}):
+    for wrong in ({"bits": 31}, {"bits": True}, {"size": 0}, {"size": 1 << 40}, {"extra": 7}):
         with pytest.raises(ProtocolViolation):
             scene.sites[first].handle(Stage.MASKED, scene.forged(Stage.MASKED, {**content, **wrong}))
+
+
+def test_a_question_that_is_a_bomb_cut_short_or_followed_by_something_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene().led_to(Stage.MASKED)
+    name = scene.names[0]
+    content = scene.content(name, Stage.MASKED)
+    fields = {key: content[key] for key in ("boxes", "bits", "size")}
+    good = asking(b"q" * 10_000, **fields)
+    monkeypatch.setattr("tacit.federation.rounds.asking.LONGEST_QUESTION", 5_000)
+    for body in (good, asking(b"q", **fields)[:-1], asking(b"q", **fields) + b"x", b"", b"\xff" * 9, good[:4] + b"{}"):
+        request = Message(scene.party.address(), Stage.MASKED, "coordinator", b"", body).signed(scene.party.coordinator)
+        with pytest.raises(ProtocolViolation):
+            scene.sites[name].handle(Stage.MASKED, request)
 
 
 def test_a_question_is_answered_once_even_if_the_coordinator_starts_the_round_again() -> None:

@@ -16,6 +16,7 @@ from tacit.crypto import SigningKey
 from tacit.domain import Category, Domain, Numeric
 from tacit.errors import BudgetExceeded, OffPlan, PolicyViolation, RoundAborted, UsageError, VerificationError
 from tacit.federation import MaskedFederation, Roster, SiteAgent
+from tacit.federation.agent import COUNT_QUESTION
 from tacit.federation.transports import LocalTransport, Missing
 from tacit.guarantee import Budget, PrivacyUnit, Relation, TrustModel
 from tacit.guard import Guard, Limits, MemoryBooks, Plan, PlanStep, Policy, Records
@@ -304,3 +305,10 @@ def test_anything_a_stranger_sends_is_answered_with_a_signed_refusal() -> None:
         answers, refusals = masked.sites.exchange("junk", {})
         assert (answers, refusals) == ({}, {})
         assert masked.sites._sorted(party.roster.names[0], agent.handle("masked", junk), 1)[1][0].kind == "ProtocolViolation"
+
+
+def test_a_count_is_not_summed_before_a_site_has_admitted_the_study() -> None:
+    masked, _, _ = federation(guards([PART] * 3))
+    with pytest.raises(RoundAborted, match="no plan of this run is open"):
+        masked.round("count:unasked", 0).total(COUNT_QUESTION, bits=64, size=1)
+    assert masked.size() >= 0

@@ -99,7 +99,9 @@ class SiteAgent:
     def _terms(self, message: Message) -> Mapping[str, Any]:
         """What this site's policy says, as far as a plan has to fit it."""
         self._require_admitted(message.content("study")["study"], None)
-        policy = self._guard.policy
+        run, policy = message.address.run, self._guard.policy
+        if run.startswith(COUNT_RUN) and run not in self._runs:
+            self._keep(run, _Run(None, (0, "")))
         return {
             "policy": policy.to_dict(), "scope": {"dataset": self._guard.scope.dataset, "window": self._guard.scope.window},
             "count_cost": self._guard.count_cost.to_dict(), "counts_units": policy.counts_units, "deterministic": self._guard.deterministic,
@@ -196,8 +198,6 @@ class SiteAgent:
 
     def _known(self, run: str) -> _Run:
         found = self._runs.get(run) or self._rejoined(run)
-        if found is None and run.startswith(COUNT_RUN):
-            found = self._keep(run, _Run(None, (0, "")))
         if found is None:
             raise Refused("refused: no plan of this run is open at this site. Open it first.")
         return found

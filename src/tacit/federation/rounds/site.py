@@ -17,6 +17,7 @@ from tacit.crypto.shares import SET_BYTES
 from tacit.errors import ProtocolViolation, UsageError
 from tacit.federation.roster import COORDINATOR, Roster
 from tacit.federation.rounds import transcript
+from tacit.federation.rounds.asking import asked_in
 from tacit.federation.rounds.masks import add_masks, packed, reduced, require_shape
 from tacit.federation.rounds.pairs import pair_mask, public_of, seal, self_mask, unseal
 from tacit.federation.rounds.wire import Address, Message, Stage, read
@@ -148,10 +149,8 @@ class SiteRound:
         return boxes
 
     def _masked(self, message: Message) -> tuple[bytes, bytes]:
-        content = message.content("boxes", "question", "bits", "size")
-        boxes, question, bits, size = _mapping(content["boxes"]), content["question"], content["bits"], content["size"]
-        if not isinstance(question, bytes):
-            raise ProtocolViolation("Expected the question as bytes at stage MASKED.")
+        question, content = asked_in(message.body, "boxes", "bits", "size")
+        boxes, bits, size = _mapping(content["boxes"]), content["bits"], content["size"]
         try:
             require_shape(bits, size)
         except UsageError as error:

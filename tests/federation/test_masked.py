@@ -312,3 +312,11 @@ def test_a_count_is_not_summed_before_a_site_has_admitted_the_study() -> None:
     with pytest.raises(RoundAborted, match="no plan of this run is open"):
         masked.round("count:unasked", 0).total(COUNT_QUESTION, bits=64, size=1)
     assert masked.size() >= 0
+
+
+def test_a_refusal_says_nothing_about_files_or_records() -> None:
+    question = CountByKey("nowhere", ("v1", "v2"))
+    masked, _, _ = federation(guards([PART] * 3, Lavish))
+    with pytest.raises(RoundAborted, match="its own log says why") as raised:
+        masked.open(plan_for(question, 5.0)).ask(0, question)
+    assert "nowhere" not in str(raised.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -10,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from tacit.crypto import SigningKey, canonical_bytes, from_canonical
-from tacit.errors import NeedsContext, ProtocolViolation, Refused, TacitError, UsageError
+from tacit.errors import (
+    ConfigError,
+    DataError,
+    LedgerCorrupted,
+    NeedsContext,
+    ProtocolViolation,
+    Refused,
+    RollbackDetected,
+    TacitError,
+    UsageError,
+    VerificationError,
+)
 from tacit.federation.bundles import bundled, unbundled
 from tacit.federation.positions import Positions
 from tacit.federation.roster import COORDINATOR, Roster
@@ -24,6 +36,9 @@ Admit = Callable[[bytes, Plan | None], None]
 """Raises unless the site takes part in a study (its card's bytes) and, where one is given, answers a plan."""
 
 COUNT_RUN = "count:"
+_LOG = logging.getLogger(__name__)
+_TOLD = (Refused, NeedsContext, UsageError, VerificationError)
+_UNTOLD = (ConfigError, DataError, LedgerCorrupted, RollbackDetected)
 _OPEN_ROUNDS = 3
 _OPEN_RUNS = 16
 
@@ -93,7 +108,11 @@ class SiteAgent:
             return self._refusal(address, TacitError(f"{type(error).__name__} at this site; see its own log."))
 
     def _refusal(self, address: Address, error: TacitError) -> bytes:
-        body = canonical_bytes({"kind": type(error).__name__, "reason": str(error)[:2000]})
+        """What may be said of an error: refusals and broken rules in full; of files, disks and records only that there is something."""
+        _LOG.warning("%s: %s", type(error).__name__, error)
+        told = isinstance(error, _TOLD) and not isinstance(error, _UNTOLD)
+        reason = str(error)[:2000] if told else "this site cannot answer; its own log says why. Ask its owner."
+        body = canonical_bytes({"kind": type(error).__name__, "reason": reason})
         return Message(address, Control.REFUSED, self._name, b"", body).signed(self._key)
 
     def _terms(self, message: Message) -> Mapping[str, Any]:
@@ -226,5 +245,3 @@ _CONTROLS: Mapping[Control, Callable[[SiteAgent, Message], Mapping[str, Any]]] =
     Control.TERMS: SiteAgent._terms, Control.ASK: SiteAgent._ask, Control.OPEN: SiteAgent._open, Control.SUPPLY: SiteAgent._supply,
     Control.CLOSE: SiteAgent._close,
 }
-
-__all__ = ["COUNT_QUESTION", "COUNT_RUN", "Admit", "NeedsContext", "SiteAgent"]

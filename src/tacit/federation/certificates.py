@@ -193,7 +193,7 @@ def lay_out_site(folder: Path, certificate: bytes, *, root: bytes, connection: C
     """
     issued, authority = _load(certificate), _load(root)
     if member_of(certificate).name != connection.name or issued.public_key() != _key(folder / CLIENT_KEY).public_key():
-        raise VerificationError(f"The certificate is not the one for «{connection.name}» and the key in its folder. Ask the coordinator to issue it again.")
+        raise VerificationError(f"The certificate is not the one for «{connection.name}» and the key in its folder. Ask the coordinator again.")
     try:
         issued.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):

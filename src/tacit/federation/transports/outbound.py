@@ -8,7 +8,6 @@ import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,7 +121,7 @@ class _Site:
 
     def _require_coordinator(self, connection: ClientConnection) -> None:
         if tls.peer(connection.transport.get_extra_info("ssl_object")) != Member(COORDINATOR, self._way.coordinator):
-            raise VerificationError(f"{self._way.address} has a certificate of the federation, but is not its coordinator. Ask the coordinator who it is.")
+            raise VerificationError(f"{self._way.address} has a certificate of the federation, but is not its coordinator. Ask the coordinator.")
 
     async def _answering(self, connection: ClientConnection) -> None:
         while True:
@@ -157,6 +156,5 @@ class _Site:
         if isinstance(error, InvalidStatus) and error.response.status_code == 403:
             why = "the coordinator refused this site: " + (error.response.body or b"")[:200].decode("utf-8", "replace").strip()
         if why is not None:
-            raise VerificationError(
-                f"Not connected to {self._way.address}: {why}. Run tacit site preflight; a proxy that opens TLS, a clock, or an expired certificate is usual."
-            ) from None
+            usual = "Usual causes are a proxy that opens TLS, a wrong clock, or an expired certificate; run tacit site preflight."
+            raise VerificationError(f"Not connected to {self._way.address}: {why}. {usual}") from None

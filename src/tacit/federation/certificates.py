@@ -191,13 +191,10 @@ def lay_out_site(folder: Path, certificate: bytes, *, root: bytes, connection: C
         VerificationError: the certificate is another site's, another key's, expired or another authority's.
         StorageError: the folder cannot be written.
     """
-    issued, authority = _load(certificate), _load(root)
+    issued = _load(certificate)
     if member_of(certificate).name != connection.name or issued.public_key() != _key(folder / CLIENT_KEY).public_key():
         raise VerificationError(f"The certificate is not the one for «{connection.name}» and the key in its folder. Ask the coordinator again.")
-    try:
-        issued.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        raise VerificationError("The certificate was not issued by the authority it came with. Ask the coordinator for both again.") from None
+    require_issued(certificate, root)
     _write(folder / ROOT, root)
     _write(folder / CLIENT, certificate)
     fields = {"version": 1, "name": connection.name, "address": str(connection.address), "coordinator": connection.coordinator.hex}
@@ -229,6 +226,31 @@ def member_of(certificate: bytes) -> Member:
     return _member(found.subject, found.extensions)
 
 
+def require_issued(certificate: bytes, root: bytes) -> None:
+    """Return if an authority has issued a certificate.
+
+    Raises:
+        VerificationError: if it has not.
+    """
+    try:
+        _load(certificate).verify_directly_issued_by(_load(root))
+    except (ValueError, TypeError, InvalidSignature):
+        raise VerificationError("The certificate was not issued by the authority it came with. Ask the coordinator for both again.") from None
+
+
+def read_certificate(path: Path) -> bytes:
+    """A certificate's file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST)
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}. Join, or begin, the federation again.") from None
+
+
 def valid(certificate: bytes) -> tuple[datetime, datetime]:
     """From when until when a certificate holds, in UTC."""
     found = _load(certificate)
@@ -243,10 +265,9 @@ def root_fingerprint(root: bytes) -> str:
 def _signed(
     folder: Path, who: Member, public: EllipticCurvePublicKey, names: list[x509.GeneralName], *, days: int, purpose: x509.ObjectIdentifier
 ) -> bytes:
-    try:
-        root = _load((folder / ROOT).read_bytes()[:LARGEST])
-    except OSError:
-        raise UsageError(f"No authority in {folder}. Make one first: tacit coordinator init.") from None
+    if not (folder / ROOT).exists():
+        raise UsageError(f"No authority in {folder}. Make one first: tacit coordinator init.")
+    root = _load(read_certificate(folder / ROOT))
     authority = load_private(folder / AUTHORITY_KEY, EllipticCurvePrivateKey, name="authority", algorithm="P-256")  # type: ignore[type-abstract]
     builder = _builder(_name(who.name), root.subject, public, days=days).add_extension(_usage(authority=False), critical=True)
     for extension, critical in (

@@ -20,7 +20,7 @@ LARGEST = 1 << 27
 """Bytes of a message, unless a transport is told otherwise: 128 MiB, or 32 million values of 4 bytes."""
 ANSWERED, FAILED, TOO_LARGE = 0, 1, 2
 _QUESTION, _ANSWER = b"TQ1", b"TA1"
-_STAGE = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
+_STAGE = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 OVERHEAD = len(_QUESTION) + NUMBER + 1 + 32
 
 TIMEOUT, UNREACHABLE, GARBLED = Missing("timeout"), Missing("unreachable"), Missing("garbled")
@@ -88,5 +88,5 @@ class Answer:
 
 
 def is_stage(text: str) -> bool:
-    """Whether it can be the name of a stage: 1 to 32 small letters, digits and dashes, a letter first."""
+    """Whether it can be the name of a stage: 1 to 32 small letters, digits, dashes and underscores, a letter first."""
     return _STAGE.match(text) is not None

@@ -21,7 +21,7 @@ from tacit.federation.roster import COORDINATOR
 from tacit.federation.transports import tls
 from tacit.federation.transports.base import Handler, Missing
 from tacit.federation.transports.frames import GARBLED, LARGEST, REFUSED, TIMEOUT, UNREACHABLE, is_stage
-from tacit.federation.transports.outbound import Terms
+from tacit.federation.transports.outbound import SiteOptions
 
 CHANNEL, SERVER_CELL = "tacit", "server"
 PATIENCE = 8.0
@@ -155,8 +155,8 @@ class NVFlareTransport:
         return UNREACHABLE if gone else found
 
 
-def serve_nvflare(handler: Handler, folder: Path, *, terms: Terms | None = None) -> None:
-    """As `serve`, to a coordinator with an `NVFlareTransport`: answer until ``terms.stop`` is set; ``heartbeat`` is NVFlare's own.
+def serve_nvflare(handler: Handler, folder: Path, *, options: SiteOptions | None = None) -> None:
+    """As `serve`, to a coordinator with an `NVFlareTransport`: answer until ``options.stop`` is set; ``heartbeat`` is NVFlare's own.
 
     The connection is outbound. A certificate that the coordinator refuses shows only in NVFlare's log, and as a site that never connects.
 
@@ -165,18 +165,18 @@ def serve_nvflare(handler: Handler, folder: Path, *, terms: Terms | None = None)
         ConfigError: the certificates or ``connection.json`` cannot be used.
         UsageError: there is such a cell in this process already.
     """
-    terms = terms or Terms()
-    _require_extra(terms.largest)
+    options = options or SiteOptions()
+    _require_extra(options.largest)
     way = read_connection(folder)
     tls.connecting(folder)
     credentials = {"ca_cert": str(folder / ROOT), "client_cert": str(folder / CLIENT), "client_key": str(folder / CLIENT_KEY)}
     cell = _cell(cell_of(way.name), way.address, credentials, {SERVER_CELL: COORDINATOR})
-    cell.register_request_cb(channel=CHANNEL, topic="*", cb=_Site(handler, terms).answer)
-    cell.core_cell.set_cell_connected_cb(lambda agent: terms.report(f"connected to {way.address}"))
-    cell.core_cell.set_cell_disconnected_cb(lambda agent: terms.report(f"not connected to {way.address}; trying again"))
+    cell.register_request_cb(channel=CHANNEL, topic="*", cb=_Site(handler, options).answer)
+    cell.core_cell.set_cell_connected_cb(lambda agent: options.report(f"connected to {way.address}"))
+    cell.core_cell.set_cell_disconnected_cb(lambda agent: options.report(f"not connected to {way.address}; trying again"))
     cell.start()
     try:
-        terms.stop.wait()
+        options.stop.wait()
     finally:
         _stop(cell)
 
@@ -184,8 +184,8 @@ def serve_nvflare(handler: Handler, folder: Path, *, terms: Terms | None = None)
 class _Site:
     """One question at a time, and none whose time is over."""
 
-    def __init__(self, handler: Handler, terms: Terms) -> None:
-        self._handler, self._terms, self._turn = handler, terms, threading.Lock()
+    def __init__(self, handler: Handler, options: SiteOptions) -> None:
+        self._handler, self._options, self._turn = handler, options, threading.Lock()
 
     def answer(self, request: Any) -> Any:
         """The reply to a message of a cell. What the handler raises stays at the site."""
@@ -195,18 +195,18 @@ class _Site:
         known = isinstance(stage, str) and is_stage(stage) and isinstance(budget, int | float) and 0 < budget <= threading.TIMEOUT_MAX
         if request.get_header(_KEY + "origin") != SERVER_CELL or not known or not isinstance(message, bytes | bytearray | memoryview):
             return make_reply("invalid_request")
-        if len(message) > self._terms.largest:
+        if len(message) > self._options.largest:
             return make_reply("msg_too_big")
         if not self._turn.acquire(timeout=budget):
             return make_reply("service_unavailable")
         try:
             answer = self._handler.handle(stage, bytes(message))
         except Exception as error:
-            self._terms.report(f"could not answer «{stage}»: {type(error).__name__}")
+            self._options.report(f"could not answer «{stage}»: {type(error).__name__}")
             return make_reply("process_exception")
         finally:
             self._turn.release()
-        return make_reply("msg_too_big" if len(answer) > self._terms.largest else "ok", body=answer if len(answer) <= self._terms.largest else None)
+        return make_reply("ok", body=answer) if len(answer) <= self._options.largest else make_reply("msg_too_big")
 
 
 def cell_of(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tacit.errors import UsageError, VerificationError
-from tacit.federation.certificates import Connection, Member, read_connection
+from tacit.federation.certificates import Member, read_connection
 from tacit.federation.roster import COORDINATOR
 from tacit.federation.transports import tls
 from tacit.federation.transports.base import Handler
@@ -31,7 +30,7 @@ def _silent(line: str) -> None:
 
 
 @dataclass(frozen=True)
-class Terms:
+class SiteOptions:
     """How a site connects.
 
     Args:
@@ -47,15 +46,15 @@ class Terms:
     largest: int = LARGEST
 
 
-def serve(handler: Handler, folder: Path, *, terms: Terms | None = None) -> None:
-    """Answer the coordinator's questions until ``terms.stop`` is set. The connection is outbound; an ``https_proxy`` of the environment is used.
+def serve(handler: Handler, folder: Path, *, options: SiteOptions | None = None) -> None:
+    """Answer the coordinator's questions until ``options.stop`` is set. The connection is outbound; an ``https_proxy`` of the environment is used.
 
     The handler is called in one thread, one question at a time. While the network fails, the site tries again, at least every six seconds.
 
     Args:
         handler: the site.
         folder: with ``rootCA.pem``, ``client.crt``, ``client.key`` and ``connection.json`` (`certificates.lay_out_site`).
-        terms: see `Terms`.
+        options: see `SiteOptions`.
 
     Raises:
         MissingExtra: without the extra «federation».
@@ -64,13 +63,14 @@ def serve(handler: Handler, folder: Path, *, terms: Terms | None = None) -> None
         UsageError: another process connected with this site's certificate.
     """
     require_extra("connecting to a federation")
-    site = _Site(handler, read_connection(folder), tls.connecting(folder), terms or Terms())
+    site = _Site(handler, folder, options or SiteOptions())
     asyncio.run(site.run())
 
 
 class _Site:
-    def __init__(self, handler: Handler, connection: Connection, context: ssl.SSLContext, terms: Terms) -> None:
-        self._handler, self._way, self._context, self._terms = handler, connection, context, terms
+    def __init__(self, handler: Handler, folder: Path, options: SiteOptions) -> None:
+        self._handler, self._folder, self._options = handler, folder, options
+        self._way, self._context = read_connection(folder), tls.connecting(folder)
         self._pause = FIRST_PAUSE
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="tacit-site")
 
@@ -89,7 +89,7 @@ class _Site:
             self._worker.shutdown()
 
     async def _stopped(self) -> None:
-        while not self._terms.stop.is_set():
+        while not self._options.stop.is_set():
             await asyncio.sleep(0.1)
 
     async def _forever(self) -> None:
@@ -102,20 +102,21 @@ class _Site:
             except (OSError, WebSocketException, TimeoutError) as error:
                 self._require_hope(error)
                 why = type(error).__name__
-            self._terms.report(f"not connected to {self._way.address} ({why}); trying again")
+            self._options.report(f"not connected to {self._way.address} ({why}); trying again")
             await asyncio.sleep(self._pause * random.uniform(0.5, 1.5))  # noqa: S311  so that sites do not all come back at once
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     async def _connected(self) -> None:
         from websockets.asyncio.client import connect
 
-        terms = self._terms
+        options = self._options
+        tls.require_valid(self._folder)
         async with connect(
-            f"wss://{self._way.address}{PATH}{self._way.name}", ssl=self._context, compression=None, max_size=terms.largest + OVERHEAD,
-            write_limit=4 * PIECE, ping_interval=terms.heartbeat, ping_timeout=2 * terms.heartbeat, close_timeout=1.0, user_agent_header=None,
+            f"wss://{self._way.address}{PATH}{self._way.name}", ssl=self._context, compression=None, max_size=options.largest + OVERHEAD,
+            write_limit=4 * PIECE, ping_interval=options.heartbeat, ping_timeout=2 * options.heartbeat, close_timeout=1.0, user_agent_header=None,
         ) as connection:
             self._require_coordinator(connection)
-            terms.report(f"connected to {self._way.address}")
+            options.report(f"connected to {self._way.address}")
             self._pause = FIRST_PAUSE
             await self._answering(connection)
 
@@ -139,10 +140,10 @@ class _Site:
         try:
             message = self._handler.handle(question.stage, question.message)
         except Exception as error:
-            self._terms.report(f"could not answer «{question.stage}»: {type(error).__name__}")
+            self._options.report(f"could not answer «{question.stage}»: {type(error).__name__}")
             return Answer(question.call, FAILED).to_bytes()
-        if len(message) > self._terms.largest:
-            self._terms.report(f"could not answer «{question.stage}»: {len(message):,} bytes are more than {self._terms.largest:,}")
+        if len(message) > self._options.largest:
+            self._options.report(f"could not answer «{question.stage}»: {len(message):,} bytes are more than {self._options.largest:,}")
             return Answer(question.call, TOO_LARGE).to_bytes()
         return Answer(question.call, ANSWERED, message).to_bytes()
 

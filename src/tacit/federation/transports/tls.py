@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tacit.errors import ConfigError, VerificationError
-from tacit.federation.certificates import CLIENT, CLIENT_KEY, ROOT, SERVER, SERVER_KEY, Member, member_of
+from tacit.federation.certificates import (
+    CLIENT,
+    CLIENT_KEY,
+    ROOT,
+    SERVER,
+    SERVER_KEY,
+    Member,
+    member_of,
+    read_certificate,
+    require_issued,
+    valid,
+)
 
 _REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "ACCESS_DENIED", "DECRYPT_ERROR")
 
@@ -29,6 +41,23 @@ def connecting(folder: Path) -> ssl.SSLContext:
         ConfigError: a file is missing or does not fit the others.
     """
     return _filled(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), folder, CLIENT, CLIENT_KEY)
+
+
+def require_valid(folder: Path) -> None:
+    """Return if the site's certificate is of the authority it has, and has not expired: the coordinator would hang up without a word.
+
+    Raises:
+        VerificationError: it is not, or has.
+    """
+    own, root = read_certificate(folder / CLIENT), read_certificate(folder / ROOT)
+    begin, end = valid(own)
+    now = datetime.now(UTC)
+    if not begin <= now <= end:
+        raise VerificationError(
+            f"This site's certificate holds from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC: it has expired, or the clock is wrong "
+            f"({now:%Y-%m-%d %H:%M} here). Set the clock, or join again for a new one: tacit site join."
+        )
+    require_issued(own, root)
 
 
 def peer(found: ssl.SSLObject | None) -> Member:

@@ -21,7 +21,8 @@ from tacit.federation.transports import SiteOptions, WebSocketTransport, serve
 NAMES = ("anna", "bergen", "st.clara")
 LONG = 60.0
 SITE = Path(__file__).with_name("site_process.py")
-SOURCE = Path(__file__).resolve().parents[3] / "src"
+REPOSITORY = Path(__file__).resolve().parents[3]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{REPOSITORY / 'src'}{os.pathsep}{REPOSITORY}", "OMP_NUM_THREADS": "1"}
 
 
 def free_port() -> int:
@@ -97,8 +98,8 @@ class World:
         return thread
 
     def process(self, name: str, engine: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{SITE.parents[3]}", "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen([sys.executable, str(SITE), str(self.site(name)), engine], env=environment, text=True, stderr=subprocess.DEVNULL)
+        command = [sys.executable, str(SITE), str(self.site(name)), engine]
+        process = subprocess.Popen(command, env=ENVIRONMENT, text=True, stderr=subprocess.DEVNULL)
         self.ends.append(lambda: end(process))
         return process
 

@@ -53,7 +53,7 @@ class NVFlareTransport:
     Raises:
         MissingExtra: without the extra «nvflare».
         ConfigError: the certificates cannot be used.
-        UsageError: there is such a cell in this process already.
+        UsageError: this process has, or had, one; NVFlare's cells leave traces behind.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class NVFlareTransport:
         """End the root cell; sites try to come back until they are stopped."""
         if self._open:
             self._open = False
-            _stop(self._cell)
+            self._cell.core_cell.stop()
 
     def _ask(self, name: str, stage: str, message: bytes, timeout: float, signal: Any) -> bytes | Missing:
         from nvflare.fuel.f3.message import Message
@@ -178,7 +178,7 @@ def serve_nvflare(handler: Handler, folder: Path, *, options: SiteOptions | None
     try:
         options.stop.wait()
     finally:
-        _stop(cell)
+        cell.core_cell.stop()
 
 
 class _Site:
@@ -220,12 +220,7 @@ def _cell(name: str, address: Address, credentials: dict[str, str], identities: 
     try:
         return Cell(fqcn=name, root_url=f"grpc://{address}", secure=True, credentials=credentials, auth_identity_map=identities)
     except ValueError as error:
-        raise UsageError(f"This process has an NVFlare cell «{name}» already, or cannot have one for {address}. Close it first.") from error
-
-
-def _stop(cell: Any) -> None:
-    cell.core_cell.stop()
-    cell.core_cell.ALL_CELLS.pop(cell.core_cell.get_fqcn(), None)
+        raise UsageError(f"This process has, or had, an NVFlare cell «{name}», or cannot have one for {address}. Begin a new process.") from error
 
 
 def _require_extra(largest: int) -> None:

@@ -110,7 +110,7 @@ class WebSocketTransport:
         from websockets.asyncio.server import serve
 
         self._stopping = asyncio.Event()
-        self._lines = {name: _Line(self._patience) for name in self._members}
+        self._lines = {name: _Line(self._patience, self._largest) for name in self._members}
         server = serve(
             self._joined, self._listen.host, self._listen.port, ssl=self._context, process_request=self._door, compression=None,
             max_size=self._largest + OVERHEAD, write_limit=4 * PIECE, server_header=None,
@@ -157,9 +157,9 @@ class WebSocketTransport:
 class _Line:
     """The way to one site: its connection, if there is one, and the question that is with it."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, largest: int) -> None:
         self.connection: ServerConnection | None = None
-        self._patience, self._seen = patience, asyncio.get_running_loop().time()
+        self._patience, self._largest, self._seen = patience, largest, asyncio.get_running_loop().time()
         self._arrived, self._turn = asyncio.Event(), asyncio.Lock()
         self._call = b""
         self._outcome: asyncio.Future[bytes | Missing] = asyncio.get_running_loop().create_future()
@@ -202,7 +202,7 @@ class _Line:
         except VerificationError:
             return False
         if secrets.compare_digest(answer.call, self._call):
-            self._settle(answer.outcome)
+            self._settle(answer.outcome if len(answer.message) <= self._largest else GARBLED)
         return True
 
     async def ask(self, stage: str, message: bytes) -> bytes | Missing:

@@ -94,6 +94,7 @@ TF_PRIVACY = Environment("tf_privacy", (("tensorflow==2.15.1", "tensorflow-empir
 _METER = ("tensorflow==2.15.1", "opacus==1.5.2", "scikit-learn==1.9.1", "matplotlib==3.11.2", "pandas==3.0.6", "jinja2==3.1.6")
 PRIVACY_METER = Environment("privacy_meter", (("torch==2.13.0",), ("privacy-meter==1.0.1", *_METER, "torch==2.13.0")))
 """It declares nothing that it needs."""
+NVFLARE = Environment("nvflare", (("nvflare==2.9.0",),))
 JAX_PRIVACY = Environment("jax_privacy", (("jax-privacy==2.0.0",),))
 FLOWER = Environment("flower", (("flwr==1.41.0",),))
 TENSEAL = Environment("tenseal", (("tenseal==0.3.15", "numpy==2.2.6"),))

@@ -16,6 +16,7 @@ from benchmarks.rows import (
     log_sigma,
     log_speed,
     logs,
+    rounds,
     shadows,
     simulator,
     steps,
@@ -27,7 +28,7 @@ from benchmarks.rows import (
 
 _MODULES = (
     utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_speed,
-    log_detection, log_sigma, log_leak, sums,
+    log_detection, log_sigma, log_leak, sums, rounds,
 )  # fmt: skip
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 

@@ -48,9 +48,9 @@ class Process:
 
 
 @contextmanager
-def process(module: str, arguments: Sequence[str], environment: Environment | None) -> Iterator[Process]:
+def process(module: str, arguments: Sequence[str], environment: Environment | None, *, torch: bool = True) -> Iterator[Process]:
     """Start a worker, and end it."""
-    if environment is None and importlib.util.find_spec("torch") is None:
+    if environment is None and torch and importlib.util.find_spec("torch") is None:
         raise Incomplete("PyTorch is not installed here; `make torch`, then again")
     try:
         python = environment.python() if environment else sys.executable

@@ -7,27 +7,33 @@ Nothing but a refusal may come of it, or an answer that the rules allow.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["tacit.federation", "tacit.crypto.canonical"]):
     from tacit.federation import Roster
     from tacit.federation.bundles import bundled, unbundled
+    from tacit.federation.certificates import issue, member_of, new_authority
     from tacit.federation.rounds import Address, CoordinatorRound, SiteRound, Stage, address_of
     from tacit.federation.rounds.wire import Message
+    from tacit.federation.transports.frames import Answer, Question
 
 import numpy as np
 
 from tacit.crypto import SigningKey
 from tacit.errors import RoundAborted, VerificationError
 
-NAMES = ("site-round", "coordinator-round", "round-bytes")
+NAMES = ("site-round", "coordinator-round", "round-bytes", "connection-bytes")
 SIZE = 3
 KEYS = {name: SigningKey.generate() for name in ("a", "b", "c")}
 BOSS = SigningKey.generate()
 ROSTER = Roster("fuzz", BOSS.public, {name: key.public for name, key in KEYS.items()})
 ADDRESS = Address(ROSTER.id, "run", 0)
+AUTHORITY = Path(tempfile.mkdtemp())
+new_authority(AUTHORITY)
 
 
 class Scene:
@@ -103,9 +109,25 @@ def round_bytes(data: bytes) -> None:
         raise AssertionError("a stranger was answered")
 
 
+def connection_bytes(data: bytes) -> None:
+    """Before anybody has signed anything: frames, certificates and requests for them."""
+    for attempt in (data, b"TQ1" + data, b"TA1" + data, b"-----BEGIN CERTIFICATE REQUEST-----\n" + data):
+        for kind in (Question, Answer):
+            try:
+                assert kind.parse(attempt).to_bytes() == attempt
+            except VerificationError:
+                continue
+        for reader in (member_of, lambda raw: issue(AUTHORITY, raw, "a", member=KEYS["a"].public)):
+            try:
+                reader(attempt)
+            except VerificationError:
+                continue
+            raise AssertionError("a stranger's bytes are a certificate, or get one")
+
+
 def main() -> None:
     targets: dict[str, Callable[[bytes], None]] = {
-        "site-round": site_round, "coordinator-round": coordinator_round, "round-bytes": round_bytes,
+        "site-round": site_round, "coordinator-round": coordinator_round, "round-bytes": round_bytes, "connection-bytes": connection_bytes,
     }
     once = targets[sys.argv.pop(1)]
     atheris.Setup(sys.argv, once)

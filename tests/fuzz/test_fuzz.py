@@ -28,6 +28,7 @@ SEEDS = {
     "site-round": b'\x02{"adverts":{"a":{"$b64":"AAAA"}},"boxes":{},"survivors":["a"],"signatures":{}}',
     "coordinator-round": b'\x01{"boxes":{"b":{"$b64":"AAAA"}},"masking":{"$b64":"AAAA"},"seeds":{},"keys":{}}',
     "round-bytes": b"\x01\x00\x00\x00\x02{}\x00\x00\x00\x00\x00\x00\x00\x02{}",
+    "connection-bytes": b"12345678\x06maskedvector",
     "relp-stream": b"1 open 30 relp_version=0\ncommands=syslog\n2 syslog 3 abc\n3 close 0\n",
 }
 
@@ -41,7 +42,7 @@ def test_no_bytes_break_a_reader(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 120)
-@pytest.mark.parametrize("name", ["site-round", "coordinator-round", "round-bytes"])
+@pytest.mark.parametrize("name", ["site-round", "coordinator-round", "round-bytes", "connection-bytes"])
 def test_no_message_breaks_a_masked_round(name: str, tmp_path: Path) -> None:
     _fuzz(ROUNDS, name, tmp_path)
 

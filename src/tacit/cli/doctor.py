@@ -8,8 +8,8 @@ import sys
 import click
 
 EXTRAS = (
-    ("statsmodels", "forecast"), ("confluent_kafka", "kafka"), ("orjson", "logs"), ("nats", "nats"), ("onnx", "onnx"), ("psycopg", "postgres"),
-    ("fastapi", "serve"), ("mbi", "synthetic"), ("torch", "torch"),
+    ("websockets", "federation"), ("statsmodels", "forecast"), ("confluent_kafka", "kafka"), ("orjson", "logs"), ("nats", "nats"),
+    ("nvflare", "nvflare"), ("onnx", "onnx"), ("psycopg", "postgres"), ("fastapi", "serve"), ("mbi", "synthetic"), ("torch", "torch"),
 )
 """The module that shows that an optional part is installed, and the name of the part."""
 

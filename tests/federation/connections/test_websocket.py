@@ -228,6 +228,18 @@ def test_a_large_question_into_a_dead_connection_is_over_in_time(world: World) -
     assert transport.call("echo", {ANNA: b"back"}, timeout=LONG) == {ANNA: b"back"}, "the half of a message is not read as one"
 
 
+@pytest.mark.slow
+def test_a_message_that_takes_longer_than_a_sign_of_life_may_gets_through(world: World) -> None:
+    relay = Relay(world.address, rate=2e6)
+    world.ends.append(relay.close)
+    world.lay_out(ANNA, address=relay.address)
+    transport = world.listen(heartbeat=2.0)
+    thread = world.thread(ANNA, heartbeat=2.0)
+    message = bytes(16_000_000)
+    assert transport.call("echo", {ANNA: message}, timeout=2 * LONG) == {ANNA: message}
+    assert len(thread.reports) == 1, "one connection"
+
+
 def test_who_connects_and_says_nothing_keeps_nobody_out(world: World) -> None:
     transport = world.listen()
     silent = [socket.create_connection((world.address.host, world.address.port)) for _ in range(20)]

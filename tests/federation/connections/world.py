@@ -141,11 +141,17 @@ class Thread:
 
 
 class Relay:
-    """Carries bytes between sites and the coordinator, until it is cut: then connections stay open and nothing arrives, as with a pulled cable."""
+    """Carries bytes between sites and the coordinator, until it is cut: then connections stay open and nothing arrives, as with a pulled cable.
 
-    def __init__(self, target: Address) -> None:
+    With ``rate`` it carries so many bytes a second, and keeps few back.
+    """
+
+    def __init__(self, target: Address, *, rate: float | None = None) -> None:
+        self._rate = rate
         self.address = Address("127.0.0.1", free_port())
         self._target, self._listener = target, socket.create_server(("127.0.0.1", self.address.port))
+        if rate:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._cut: set[socket.socket] = set()
         self._stopping = False
@@ -155,7 +161,10 @@ class Relay:
         while not self._stopping:
             try:
                 near, _ = self._listener.accept()
-                far = socket.create_connection((self._target.host, self._target.port))
+                far = socket.socket()
+                if self._rate:
+                    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                far.connect((self._target.host, self._target.port))
             except OSError:
                 continue
             self._pairs.append((near, far))
@@ -170,6 +179,7 @@ class Relay:
                     if not data and near not in self._cut:
                         return self._hang_up(near, far)
                     (far if source is near else near).sendall(data)
+                    time.sleep(len(data) / self._rate if self._rate else 0)
                 except OSError:
                     return self._hang_up(near, far)
         return None

@@ -25,6 +25,8 @@ from tacit.federation.transports.outbound import SiteOptions
 
 CHANNEL, SERVER_CELL = "tacit", "server"
 PATIENCE = 8.0
+_SLACK = 1 << 20
+"""Beyond ``largest`` and this NVFlare ends the stream itself, and the site counts as late."""
 _KEY, _BUDGET = "cn__", "tacit_timeout"
 """What names of NVFlare's own headers begin with, and the one header that is ours."""
 _OUTCOMES = {
@@ -228,4 +230,4 @@ def _require_extra(largest: int) -> None:
         import nvflare.fuel.f3.cellnet.cell  # noqa: F401
     except ImportError:
         raise MissingExtra("nvflare", purpose="NVFlare as the engine of a federation") from None
-    os.environ.setdefault("NVFLARE_STREAMING_MAX_BLOB_SIZE", str(largest))
+    os.environ.setdefault("NVFLARE_STREAMING_MAX_BLOB_SIZE", str(largest + _SLACK))

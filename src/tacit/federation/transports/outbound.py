@@ -17,7 +17,7 @@ from tacit.federation.roster import COORDINATOR
 from tacit.federation.transports import tls
 from tacit.federation.transports.base import Handler
 from tacit.federation.transports.frames import ANSWERED, FAILED, LARGEST, OVERHEAD, TOO_LARGE, Answer, Question
-from tacit.federation.transports.websocket import HEARTBEAT, MALFORMED, PATH, PIECE, REPLACED, pieces, require_extra
+from tacit.federation.transports.websocket import HEARTBEAT, MALFORMED, PATH, PIECE, REPLACED, keep_little_unsent, pieces, require_extra
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -113,8 +113,9 @@ class _Site:
         tls.require_valid(self._folder)
         async with connect(
             f"wss://{self._way.address}{PATH}{self._way.name}", ssl=self._context, compression=None, max_size=options.largest + OVERHEAD,
-            write_limit=4 * PIECE, ping_interval=options.heartbeat, ping_timeout=2 * options.heartbeat, close_timeout=1.0, user_agent_header=None,
+            write_limit=2 * PIECE, ping_interval=options.heartbeat, ping_timeout=2 * options.heartbeat, close_timeout=1.0, user_agent_header=None,
         ) as connection:
+            keep_little_unsent(connection)
             self._require_coordinator(connection)
             options.report(f"connected to {self._way.address}")
             self._pause = FIRST_PAUSE

@@ -6,6 +6,7 @@ import asyncio
 import http
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -21,6 +22,7 @@ from tacit.federation.transports.base import Missing
 from tacit.federation.transports.frames import GARBLED, LARGEST, NUMBER, OVERHEAD, TIMEOUT, UNREACHABLE, Answer, Question, is_stage
 
 if TYPE_CHECKING:
+    from websockets.asyncio.connection import Connection
     from websockets.asyncio.server import ServerConnection
     from websockets.exceptions import ConnectionClosed
     from websockets.http11 import Request, Response
@@ -113,7 +115,7 @@ class WebSocketTransport:
         self._lines = {name: _Line(self._patience, self._largest) for name in self._members}
         server = serve(
             self._joined, self._listen.host, self._listen.port, ssl=self._context, process_request=self._door, compression=None,
-            max_size=self._largest + OVERHEAD, write_limit=4 * PIECE, server_header=None,
+            max_size=self._largest + OVERHEAD, write_limit=2 * PIECE, server_header=None,
             ping_interval=self._heartbeat, ping_timeout=2 * self._heartbeat, close_timeout=1.0,
         )
         try:
@@ -137,6 +139,7 @@ class WebSocketTransport:
         return None
 
     async def _joined(self, connection: ServerConnection) -> None:
+        keep_little_unsent(connection)
         await self._lines[tls.peer(connection.transport.get_extra_info("ssl_object")).name].hold(connection)
 
     async def _all(self, stage: str, messages: Mapping[str, bytes], timeout: float) -> dict[str, bytes | Missing]:
@@ -240,6 +243,13 @@ def pieces(data: bytes) -> Iterator[memoryview]:
     """A long message in parts, between which signs of life find their way."""
     view = memoryview(data)
     return (view[start : start + PIECE] for start in range(0, len(view), PIECE))
+
+
+def keep_little_unsent(connection: Connection) -> None:
+    """Leave what the network cannot take yet with us instead of the kernel, so that a sign of life waits for little before it."""
+    found = connection.transport.get_extra_info("socket")
+    if found is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, PIECE)
 
 
 def require_extra(purpose: str) -> None:

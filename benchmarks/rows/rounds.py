@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -32,7 +33,7 @@ def rounds(options: Options) -> Measured:
     mine, peers = ({model: _median(found[model]) for model in LIMITS} for found in (ours_, theirs_))
     checks = tuple(Check(f"seconds of a round of three sites, {ours_[model][0]['size']:,} numbers", mine[model], limit, at_least=False)
                    for model, limit in LIMITS.items())  # fmt: skip
-    details = {"rounds": {model: {"numbers": ours_[model][0]["size"], "ours_s": mine[model], "nvflare_plain_s": peers[model], **_costs(ours_[model])}
+    details = {"load_per_core": os.getloadavg()[0] / (os.cpu_count() or 1), "rounds": {model: {"numbers": ours_[model][0]["size"], "ours_s": mine[model], "nvflare_plain_s": peers[model], **_costs(ours_[model])}
                           for model in LIMITS}}  # fmt: skip
     return Measured(mine["small"], "seconds, a masked round of 32 numbers", "NVFlare's cells, a plain round", peers["small"], checks, details)
 

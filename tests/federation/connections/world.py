@@ -19,7 +19,7 @@ from tacit.federation.certificates import ROOT, Address, Connection, issue, lay_
 from tacit.federation.transports import SiteOptions, WebSocketTransport, serve
 
 NAMES = ("anna", "bergen", "st.clara")
-LONG = 60.0
+LONG = 120.0
 SITE = Path(__file__).with_name("site_process.py")
 REPOSITORY = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{REPOSITORY / 'src'}{os.pathsep}{REPOSITORY}", "OMP_NUM_THREADS": "1"}

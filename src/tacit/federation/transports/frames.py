@@ -9,6 +9,7 @@ Question(call=b'call no1', stage='masked', message=b'sum')
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 
@@ -85,6 +86,15 @@ class Answer:
     def outcome(self) -> bytes | Missing:
         """What a transport returns for it."""
         return self.message if self.how == ANSWERED else REFUSED if self.how == FAILED else GARBLED
+
+
+def quiet(name: str) -> logging.Logger:
+    """A logger that says nothing unless somebody listens, and never what a message holds (which libraries log at the level of debugging)."""
+    logger = logging.getLogger(name)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+        logger.setLevel(logging.WARNING)
+    return logger
 
 
 def is_stage(text: str) -> bool:

@@ -20,7 +20,7 @@ from tacit.federation.certificates import CLIENT, CLIENT_KEY, ROOT, SERVER, SERV
 from tacit.federation.roster import COORDINATOR
 from tacit.federation.transports import tls
 from tacit.federation.transports.base import Handler, Missing
-from tacit.federation.transports.frames import GARBLED, LARGEST, REFUSED, TIMEOUT, UNREACHABLE, is_stage
+from tacit.federation.transports.frames import GARBLED, LARGEST, REFUSED, TIMEOUT, UNREACHABLE, is_stage, quiet
 from tacit.federation.transports.outbound import SiteOptions
 
 CHANNEL, SERVER_CELL = "tacit", "server"
@@ -230,4 +230,5 @@ def _require_extra(largest: int) -> None:
         import nvflare.fuel.f3.cellnet.cell  # noqa: F401
     except ImportError:
         raise MissingExtra("nvflare", purpose="NVFlare as the engine of a federation") from None
+    quiet("nvflare")
     os.environ.setdefault("NVFLARE_STREAMING_MAX_BLOB_SIZE", str(largest + _SLACK))

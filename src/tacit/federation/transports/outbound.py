@@ -16,8 +16,8 @@ from tacit.federation.certificates import Member, read_connection
 from tacit.federation.roster import COORDINATOR
 from tacit.federation.transports import tls
 from tacit.federation.transports.base import Handler
-from tacit.federation.transports.frames import ANSWERED, FAILED, LARGEST, OVERHEAD, TOO_LARGE, Answer, Question
-from tacit.federation.transports.websocket import HEARTBEAT, MALFORMED, PATH, PIECE, REPLACED, keep_little_unsent, pieces, require_extra
+from tacit.federation.transports.frames import ANSWERED, FAILED, LARGEST, OVERHEAD, TOO_LARGE, Answer, Question, quiet
+from tacit.federation.transports.websocket import HEARTBEAT, LOGGER, MALFORMED, PATH, PIECE, REPLACED, keep_little_unsent, pieces, require_extra
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -113,7 +113,8 @@ class _Site:
         tls.require_valid(self._folder)
         async with connect(
             f"wss://{self._way.address}{PATH}{self._way.name}", ssl=self._context, compression=None, max_size=options.largest + OVERHEAD,
-            write_limit=2 * PIECE, ping_interval=options.heartbeat, ping_timeout=2 * options.heartbeat, close_timeout=1.0, user_agent_header=None,
+            write_limit=2 * PIECE, ping_interval=options.heartbeat, ping_timeout=2 * options.heartbeat, close_timeout=1.0,
+            user_agent_header=None, logger=quiet(LOGGER),
         ) as connection:
             keep_little_unsent(connection)
             self._require_coordinator(connection)
@@ -154,9 +155,9 @@ class _Site:
 
         if isinstance(error, ConnectionClosed) and error.rcvd is not None and error.rcvd.code == REPLACED:
             raise UsageError(f"Another process has connected to {self._way.address} as «{self._way.name}». Stop one of the two.") from None
-        why = tls.refusal(error)
+        why, fix = tls.refusal(error), "A proxy that opens TLS, a wrong clock or an expired certificate is usual: run tacit site preflight."
         if isinstance(error, InvalidStatus) and error.response.status_code == 403:
-            why = "the coordinator refused this site: " + (error.response.body or b"")[:200].decode("utf-8", "replace").strip()
+            said = (error.response.body or b"")[:200].decode("utf-8", "replace").strip()
+            why, fix = f"the coordinator refused this site: {said}", "Ask it which name and key its roster has for this site."
         if why is not None:
-            usual = "Usual causes are a proxy that opens TLS, a wrong clock, or an expired certificate; run tacit site preflight."
-            raise VerificationError(f"Not connected to {self._way.address}: {why}. {usual}") from None
+            raise VerificationError(f"Not connected to {self._way.address}: {why}. {fix}") from None

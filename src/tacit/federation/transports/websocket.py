@@ -19,7 +19,7 @@ from tacit.errors import MissingExtra, UsageError, VerificationError
 from tacit.federation.certificates import Address
 from tacit.federation.transports import tls
 from tacit.federation.transports.base import Missing
-from tacit.federation.transports.frames import GARBLED, LARGEST, NUMBER, OVERHEAD, TIMEOUT, UNREACHABLE, Answer, Question, is_stage
+from tacit.federation.transports.frames import GARBLED, LARGEST, NUMBER, OVERHEAD, TIMEOUT, UNREACHABLE, Answer, Question, is_stage, quiet
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from websockets.exceptions import ConnectionClosed
     from websockets.http11 import Request, Response
 
-PATH = "/tacit/1/"
+PATH, LOGGER = "/tacit/1/", "tacit.federation.transports"
 PIECE = 1 << 18
 PATIENCE, HEARTBEAT = 8.0, 10.0
 TOO_BIG, REPLACED, MALFORMED = 1009, 4001, 4002
@@ -115,7 +115,7 @@ class WebSocketTransport:
         self._lines = {name: _Line(self._patience, self._largest) for name in self._members}
         server = serve(
             self._joined, self._listen.host, self._listen.port, ssl=self._context, process_request=self._door, compression=None,
-            max_size=self._largest + OVERHEAD, write_limit=2 * PIECE, server_header=None,
+            logger=quiet(LOGGER), max_size=self._largest + OVERHEAD, write_limit=2 * PIECE, server_header=None,
             ping_interval=self._heartbeat, ping_timeout=2 * self._heartbeat, close_timeout=1.0,
         )
         try:

@@ -33,8 +33,10 @@ def rounds(options: Options) -> Measured:
     mine, peers = ({model: _median(found[model]) for model in LIMITS} for found in (ours_, theirs_))
     checks = tuple(Check(f"seconds of a round of three sites, {ours_[model][0]['size']:,} numbers", mine[model], limit, at_least=False)
                    for model, limit in LIMITS.items())  # fmt: skip
-    details = {"load_per_core": os.getloadavg()[0] / (os.cpu_count() or 1), "rounds": {model: {"numbers": ours_[model][0]["size"], "ours_s": mine[model], "nvflare_plain_s": peers[model], **_costs(ours_[model])}
-                          for model in LIMITS}}  # fmt: skip
+    table = {
+        model: {"numbers": found[0]["size"], "ours_s": mine[model], "nvflare_plain_s": peers[model], **_costs(found)} for model, found in ours_.items()
+    }
+    details = {"load_per_core": os.getloadavg()[0] / (os.cpu_count() or 1), "rounds": table}
     return Measured(mine["small"], "seconds, a masked round of 32 numbers", "NVFlare's cells, a plain round", peers["small"], checks, details)
 
 

@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.federation.connections.world import Site
 
 from tacit.errors import MissingExtra
 from tacit.federation.certificates import Address
 from tacit.federation.transports import WebSocketTransport, serve
 from tacit.federation.transports.nvflare import NVFlareTransport, cell_of, serve_nvflare
-from tests.federation.connections.world import Site
 
 
 def test_a_missing_extra_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

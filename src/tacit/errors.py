@@ -16,6 +16,7 @@ Each class carries the exit code the command line uses for it: 2 for usage, conf
     │   └── OffPlan                a question that the charged plan does not contain          3
     ├── NeedsContext               a session has lost what it remembered; send the model      3
     ├── RoundAborted               too few sites were left; nothing was released              3
+    ├── Unreachable                the other side of a federation is not there yet, or gone   3
     ├── EntropyError               no secure randomness                                       3
     ├── StorageError               a disk or a database failed; nothing is half-written       3
     └── VerificationError          something is not what it claims to be                      3
@@ -88,6 +89,10 @@ class NeedsContext(TacitError):
 
 class RoundAborted(TacitError):
     """Too few sites were left in a masked round. Nothing was released; what was charged for it stays charged."""
+
+
+class Unreachable(TacitError):
+    """The other side of a federation does not answer, or is not ready; trying again later may help, and loses nothing."""
 
 
 class EntropyError(TacitError):

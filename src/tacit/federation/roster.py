@@ -99,6 +99,15 @@ class Roster:
             raise UsageError(f"The roster has another key for «{name}» than the one to sign with. Ask the coordinator which key it was given.")
         return replace(self, signatures={**self.signatures, name: key.sign(self.id, context=_CONTEXT)})
 
+    def with_signature(self, name: str, signature: bytes) -> Roster:
+        """The roster with a signature that somebody else made.
+
+        Raises:
+            VerificationError: if it is not that member's signature under this roster.
+        """
+        self.key(name).verify(self.id, signature, context=_CONTEXT)
+        return replace(self, signatures={**self.signatures, name: signature})
+
     def require_signed(self) -> None:
         """Return if every site and the coordinator have signed.
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import secrets
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from tacit.guarantee import Budget, PrivacyUnit, Relation, Scope
 from tacit.guard.filters import Filter
 from tacit.guard.plan import Plan
 from tacit.guard.policy_text import POLICY_TEXT
+from tacit.guard.tables import require_schema
 from tacit.guard.windows import nests, window_name
 
 DEFAULT_GATES: Mapping[str, float] = {"auc_loss": 0.02, "recall_loss": 0.05, "attack_advantage": 0.02, "group_gap": 0.05}
@@ -131,7 +129,7 @@ class Policy:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{name}: expected TOML: {error}. `tacit init` writes a commented example.") from error
-        _check(data, name)
+        require_schema(data, name=name, schema=("tacit.guard", "policy_schema.json"), example="`tacit init` writes a commented example")
         try:
             return _build(cls, data, folder or Path())
         except UsageError as error:
@@ -244,74 +242,3 @@ def _build(cls: type[Policy], data: dict[str, Any], folder: Path) -> Policy:
 
 def _location(url: str, folder: Path) -> str:
     return url if "://" in url else str(folder / url)
-
-
-@lru_cache(maxsize=1)
-def _validator() -> Any:
-    import jsonschema
-
-    schema = json.loads(resources.files("tacit.guard").joinpath("policy_schema.json").read_text(encoding="utf-8"))
-    return jsonschema.Draft202012Validator(schema)
-
-
-def _check(data: dict[str, Any], name: str) -> None:
-    for path, value in _leaves(data):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{name}: {_key(path)} = {value}: expected a finite number. Correct the value.")
-    errors = sorted(_validator().iter_errors(data), key=lambda error: [str(part) for part in error.absolute_path])
-    if errors:
-        raise ConfigError(f"{name}: {_explain(errors[0])}")
-
-
-def _leaves(data: dict[str, Any], *path: str) -> Iterator[tuple[list[str], Any]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, *path, key)
-        else:
-            yield [*path, key], value
-
-
-def _explain(error: Any) -> str:
-    path = [str(part) for part in error.absolute_path]
-    where = _key(path)
-    if error.validator == "additionalProperties":
-        known = sorted(error.schema["properties"])
-        unknown = next(key for key in error.instance if key not in known)
-        return f"{_key([*path, unknown])} is unknown; expected one of {', '.join(known)}. Correct or delete it."
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        return f"{_key([*path, missing])} is missing. Add it; `tacit init` writes a commented example."
-    return f"{where} = {_shown(error.instance)}: expected {_expected(error)}. Correct the value."
-
-
-def _key(path: list[str]) -> str:
-    if len(path) == 1:
-        return path[0] if path[0] == "version" else f"[{path[0]}]"
-    return f"[{path[0]}] {'.'.join(path[1:])}" if path else "the file"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    kinds = {str: "text", bool: "true/false", int: "whole number", float: "number", list: "list", dict: "table"}
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({kinds.get(type(value), type(value).__name__)})"
-
-
-_LIMITS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
-_OTHER = {"minLength": "a text that is not empty", "minItems": "a list that is not empty", "uniqueItems": "a list without repetitions"}
-_TYPES = {"string": "text in quotes", "number": "a number", "integer": "a whole number", "array": "a list", "object": "a table"}
-
-
-def _expected(error: Any) -> str:
-    rule, value = error.validator, error.validator_value
-    if rule == "enum":
-        return "one of " + ", ".join(json.dumps(item) for item in value)
-    if rule == "const":
-        return json.dumps(value)
-    if rule in _LIMITS:
-        return f"{_TYPES[error.schema['type']]} {_LIMITS[rule]} {value}"
-    if rule == "type":
-        bounds = " and ".join(f"{sign} {error.schema[name]}" for name, sign in _LIMITS.items() if name in error.schema)
-        return f"{_TYPES[value]} {bounds}".strip()
-    if rule == "pattern":
-        return str(error.schema.get("description", f"text that matches {value}"))
-    return _OTHER.get(rule, f"{rule} {value}")

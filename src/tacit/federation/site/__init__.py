@@ -1,0 +1,9 @@
+"""A hospital's, a bank's or a house's side of a federation: its folder, joining, and what it says to studies."""
+
+from __future__ import annotations
+
+from tacit.federation.site.admission import Admission, Decision, decide, decisions
+from tacit.federation.site.folder import SiteFolder
+from tacit.federation.site.joining import Joining, Membership
+
+__all__ = ["Admission", "Decision", "Joining", "Membership", "SiteFolder", "decide", "decisions"]

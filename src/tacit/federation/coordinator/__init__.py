@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tacit.federation.coordinator.desk import Desk
-from tacit.federation.coordinator.folder import CoordinatorFolder
+from tacit.federation.coordinator.folder import CoordinatorFolder, name_from
+from tacit.federation.coordinator.gathering import Gathering
 from tacit.federation.coordinator.listening import DeskServer
+from tacit.federation.coordinator.running import StudyReport, run_study
 
-__all__ = ["CoordinatorFolder", "Desk", "DeskServer"]
+__all__ = ["CoordinatorFolder", "Desk", "DeskServer", "Gathering", "StudyReport", "name_from", "run_study"]

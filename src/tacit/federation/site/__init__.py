@@ -5,5 +5,6 @@ from __future__ import annotations
 from tacit.federation.site.admission import Admission, Decision, decide, decisions
 from tacit.federation.site.folder import SiteFolder
 from tacit.federation.site.joining import Joining, Membership
+from tacit.federation.site.serving import Told, agent_of
 
-__all__ = ["Admission", "Decision", "Joining", "Membership", "SiteFolder", "decide", "decisions"]
+__all__ = ["Admission", "Decision", "Joining", "Membership", "SiteFolder", "Told", "agent_of", "decide", "decisions"]

@@ -13,6 +13,7 @@ from tacit.errors import TacitError
 _COMMANDS = {
     "account": "which epsilon a noise means, and which noise an epsilon needs",
     "attack": "what a model gives away about those it learned from",
+    "coordinator": "ask studies of sites that keep their records",
     "defences": "what each defence costs and what it stops, on your records",
     "detect": "learn what attacks look like in logs, and raise alerts",
     "doctor": "check this installation",
@@ -24,6 +25,7 @@ _COMMANDS = {
     "pilot": "what privacy costs on your data, what still leaks, what to do next",
     "policy": "what the owner decided, what is left, which plans wait for a yes",
     "score": "score records with a model",
+    "site": "take part in a federation; the records stay here",
     "synthetic": "make up records that look like yours and are nobody's",
     "train": "train a model within a policy, charged to its ledger",
 }

@@ -40,7 +40,7 @@ def show(path: Path, form: str) -> None:
         where = {"dataset": scope.dataset, "window": scope.window}
         click.echo(json.dumps({"policy": found.to_dict(), "scope": where, "spent": spent.to_dict(), "waiting": listed}, ensure_ascii=False))
         return
-    for left, right in (*_decided(found), *_state(spent, scope)):
+    for left, right in (*decided(found), *state_of(spent, scope)):
         click.echo(f"{left:12s}{right}")
     for digest, plan in plans.items():
         click.echo(f"{'waits':12s}{digest[:16]}  {_described(found, plan)}: tacit policy approve {digest[:16]}")
@@ -110,7 +110,8 @@ def _described(policy: Policy, plan: Plan) -> str:
     return f"«{printable(plan.purpose)}», {answers} of {', '.join(plan.kinds)}, epsilon {_price(policy, plan):.4g}"
 
 
-def _decided(policy: Policy) -> Iterator[tuple[str, str]]:
+def decided(policy: Policy) -> Iterator[tuple[str, str]]:
+    """What a policy decides, in plain words."""
     limits, unit = policy.limits, policy.unit
     yield "data set", f"«{policy.dataset}»"
     grouped = "every record is one" if unit.column is None else f"told by the column «{printable(unit.column)}»"
@@ -123,7 +124,8 @@ def _decided(policy: Policy) -> Iterator[tuple[str, str]]:
     yield "approval", ("what fits is answered" if limits.approval == "automatic" else "every plan waits for the owner") + most
 
 
-def _state(spent: Spent, scope: Scope) -> Iterator[tuple[str, str]]:
+def state_of(spent: Spent, scope: Scope) -> Iterator[tuple[str, str]]:
+    """What is spent and left."""
     from tacit.guard.windows import window_end
 
     end = window_end(scope.window)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
-FINGERPRINT = re.compile(r"\b[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}\b")
+FINGERPRINT = r"[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}"
 PATIENCE = 240.0
 
 

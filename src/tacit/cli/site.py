@@ -74,7 +74,7 @@ def join(invitation: str | None, folder: Path, fingerprint: str | None, patience
     known = parsed or found.kept_invite()
     if known is None:
         raise UsageError("Expected an invitation: one line that the coordinator gave you. Run: tacit site join INVITATION.")
-    joining = Joining.begin(found, known)
+    joining = Joining.begin(found, known, patience=min(patience, 60.0), say=_progress)
     click.echo(f"«{printable(known.federation)}» at {known.address} invites «{known.site}».")
     _compare(joining.theirs, fingerprint)
     click.echo(f"Read this to the coordinator:  {joining.ours}")
@@ -191,7 +191,7 @@ def run(folder: Path, once: bool, mock: bool, yes: bool, patience: float) -> Non
     stop = threading.Event()
     with agent_of(found, roster, mock=mock) as agent:
         told = Told(agent, _progress, stop, once)
-        serve(told, found.path, terms=Terms(stop=stop, report=_progress))
+        serve(told, found.path, terms=Terms(stop=stop, report=_changes()))
     click.echo(f"{found.connection.name}: stopped. See tacit site ledger for what was charged.")
 
 
@@ -315,6 +315,19 @@ def _what(kind: str, body: dict[str, Any]) -> str:
 
 def _progress(line: str) -> None:
     click.echo(printable(line), err=True)
+
+
+def _changes() -> Callable[[str], None]:
+    """Progress in which what is only repeated is said once."""
+    last = ""
+
+    def say(line: str) -> None:
+        nonlocal last
+        if line != last:
+            _progress(line)
+        last = line
+
+    return say
 
 
 def _write_table(table: Any, output: Path) -> None:

@@ -1,9 +1,9 @@
 """What is said before a site has a certificate, and about the roster: bytes in, bytes out, the same forms on both sides.
 
-Four questions, each one HTTPS request to the coordinator: ``/enrol`` (the invitation's secret, the site's key and its request for a certificate),
-``/roster`` (who takes part so far), ``/sign`` (the site's signature under the roster) and ``/study`` (the signed card, for a preflight). The first is
-admitted by the secret, the others by a signature with the key that was enrolled. Connections are trusted because the invitation pins the
-authority; nothing here depends on a name service or a public authority.
+Five questions, each one HTTPS request to the coordinator: ``/enrol`` (the invitation's secret, the site's key and its request for a certificate),
+``/roster`` (who takes part so far), ``/sign`` (the site's signature under the roster), ``/held`` (the site has kept it with all signatures) and
+``/study`` (the signed card, for a preflight). The first is admitted by the secret, the others by a signature with the key that was enrolled.
+Connections are trusted because the invitation pins the authority; nothing here depends on a name service or a public authority.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ASKS, _ENROLS = "tacit.desk@1", "tacit.enrol@1"
 FRESH_SECONDS = 300
 """How old a signed question may be: two clocks may differ by this much. What a replayed one gets, its sender got before."""
 
-AUTHORITY, TIME, ENROL, ROSTER, SIGN, STUDY = "/authority", "/time", "/enrol", "/roster", "/sign", "/study"
+AUTHORITY, TIME, ENROL, ROSTER, SIGN, HELD, STUDY = "/authority", "/time", "/enrol", "/roster", "/sign", "/held", "/study"
 WAITING, ADMITTED = "waiting", "admitted"
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.federation.life.commands import FINGERPRINT, Command, done, free_port
 
 from tacit.federation.mock import mock_table
 from tacit.federation.study import StudyCard
 from tacit.models import load
-from tests.federation.life.commands import FINGERPRINT, Command, done, free_port
 
 websockets = pytest.importorskip("websockets", reason="the extra «federation» is not installed")
 

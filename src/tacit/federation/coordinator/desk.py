@@ -11,11 +11,11 @@ from tacit import __version__
 from tacit.errors import ConfigError, TacitError, UsageError, VerificationError
 from tacit.federation.certificates import issue
 from tacit.federation.coordinator.folder import CoordinatorFolder
-from tacit.federation.enrolment import ADMITTED, AUTHORITY, ENROL, ROSTER, SIGN, STUDY, TIME, WAITING, Asked, Enrolment, reply
+from tacit.federation.enrolment import ADMITTED, AUTHORITY, ENROL, HELD, ROSTER, SIGN, STUDY, TIME, WAITING, Asked, Enrolment, reply
 from tacit.federation.invite import receipt_of, same_fingerprint
 from tacit.federation.roster import COORDINATOR
 
-_PATHS = (AUTHORITY, TIME, ENROL, ROSTER, SIGN, STUDY)
+_PATHS = (AUTHORITY, TIME, ENROL, ROSTER, SIGN, HELD, STUDY)
 
 
 class Desk:
@@ -80,7 +80,7 @@ class Desk:
         if path == STUDY:
             return reply(study=self.study)
         missing = set() if roster is None else {COORDINATOR, *roster.names} - set(roster.signatures)
-        if roster is not None and not missing:
+        if path == HELD and roster is not None and not missing and asked.body == roster.id:
             self.folder.hold(asked.site, roster)
         absent = sorted(set(self.folder.invited()) - set(self.folder.members())) if roster is None else sorted(missing)
         return reply(roster=b"" if roster is None else roster.to_bytes(), waits_for=absent)

@@ -54,10 +54,10 @@ class DeskServer:
 
 
 class _Server(ThreadingHTTPServer):
-    """Threads that do not outlive the program, and no more of them than there can be sites."""
+    """No more threads than there can be sites; those that answer when it closes, finish."""
 
-    daemon_threads = True
-    block_on_close = False
+    daemon_threads = False
+    block_on_close = True
     request_queue_size = _MOST
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from tacit.crypto import VerifyKey
 from tacit.errors import ConfigError, Unreachable, UsageError, VerificationError
 from tacit.federation.certificates import Address, Connection
-from tacit.federation.enrolment import ADMITTED, ENROL, ROSTER, SIGN, STUDY, Asked, Enrolment, replied
+from tacit.federation.enrolment import ADMITTED, ENROL, HELD, ROSTER, SIGN, STUDY, Asked, Enrolment, replied
 from tacit.federation.https import Caller
 from tacit.federation.invite import Invite, spelled
 from tacit.federation.roster import Roster
 from tacit.federation.site.folder import SiteFolder
 
 _PAUSE = 0.25
+_LOST = 20
+_LONG_PAUSE = 2.0
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Joining:
     caller: Caller
 
     @classmethod
-    def begin(cls, folder: SiteFolder, invite: Invite) -> Joining:
-        """Find the coordinator, and know it by the fingerprint in the invitation.
+    def begin(cls, folder: SiteFolder, invite: Invite, *, patience: float = 0.0, say: Callable[[str], None] = lambda _: None) -> Joining:
+        """Find the coordinator, for up to ``patience`` seconds, and know it by the fingerprint in the invitation.
 
         Raises:
             UsageError: if the site has joined a federation already.
@@ -43,9 +45,19 @@ class Joining:
         """
         if folder.joined:
             raise UsageError(f"Expected a site that has not joined yet; this one is in «{folder.federation}». Use a folder of its own for another.")
-        caller = Caller.pinned(Address.parse(invite.address), invite.authority)
+        found: list[Caller] = []
+
+        def look() -> bool:
+            try:
+                found.append(Caller.pinned(Address.parse(invite.address), invite.authority))
+            except Unreachable as error:
+                say(f"{error} Trying again.")
+                raise
+            return True
+
+        _until(look, patience=patience, said="The coordinator does not answer.", pause=_LONG_PAUSE)
         folder.keep_invite(invite)
-        return cls(folder, invite, caller)
+        return cls(folder, invite, found[0])
 
     @property
     def theirs(self) -> str:
@@ -124,6 +136,7 @@ class Membership:
         """
         found: list[Roster] = []
         told: set[str] = set()
+        lost: list[Unreachable] = []
 
         def step() -> bool:
             roster, waits_for = self.fetch()
@@ -140,10 +153,21 @@ class Membership:
                 roster.require_signed()
                 self.folder.keep_roster(roster)
                 found.append(roster)
+                self._ask(HELD, roster.id)
             return bool(found)
 
-        _until(step, patience=patience, said="Not every member has joined and signed the roster yet. Run the same command again later: it goes on.")
-        return found[0]
+        def until_held() -> bool:
+            """A coordinator whose desk closed before it heard that the roster is kept here has the roster itself: it goes on without."""
+            try:
+                return step()
+            except Unreachable as error:
+                lost.extend([error] if found else [])
+                if len(lost) < _LOST:
+                    raise
+                return True
+
+        _until(until_held, patience=patience, said="Not every member has joined and signed the roster yet. Run this again later: it goes on.")
+        return found[-1]
 
     def study(self) -> bytes:
         """The signed card of the study that the coordinator has announced; empty if there is none."""
@@ -167,7 +191,7 @@ class Membership:
         return self.caller.post(path, Asked.now(path, self.name, body).sign(self.folder.key))
 
 
-def _until(step: Callable[[], bool], *, patience: float, said: str) -> None:
+def _until(step: Callable[[], bool], *, patience: float, said: str, pause: float = _PAUSE) -> None:
     """Repeat until it is done; a coordinator that is away for a while is waited for."""
     end = time.monotonic() + patience
     last: Unreachable | None = None
@@ -180,4 +204,4 @@ def _until(step: Callable[[], bool], *, patience: float, said: str) -> None:
             last = error
         if time.monotonic() >= end:
             raise last or Unreachable(said)
-        time.sleep(_PAUSE)
+        time.sleep(pause)

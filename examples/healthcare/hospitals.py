@@ -199,6 +199,7 @@ def studies(on: Stage, hub: subprocess.Popen[str]) -> None:
     sites["switzerland"] = on.start("switzerland", "site", "run", "--yes")
     hub = on.start("coordinator", "coordinator", "run", "study3.toml", "--gather", "60", "--timeout", "5")
     _until(lambda: _opened(on, "va") == 3, "the third study to be opened")
+    time.sleep(1)
     on.stop([sites["switzerland"], sites["va"]])
     on.finished(hub, expected=3)
 

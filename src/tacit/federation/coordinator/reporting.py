@@ -75,7 +75,8 @@ def _site_rows(report: StudyReport) -> list[tuple[str, ...]]:
     for site in report.roster.names:
         entry, head = report.charges.get(site, (0, ""))
         asked = f"{took.get(site, 0)} of {report.rounds.get('asked', 0)} rounds"
-        rows.append((site, asked, str(entry) if entry else "not charged", head[:16], report.missing.get(site, "")))
+        unknown = "see its own ledger" if report.outcome == ABORTED and not report.charges else "not charged"
+        rows.append((site, asked, str(entry) if entry else unknown, head[:16], report.missing.get(site, "")))
     return rows
 
 

@@ -147,6 +147,8 @@ def _study(folder: CoordinatorFolder, roster: Roster, card: Any, *, listen: Addr
     from tacit.errors import Unreachable
     from tacit.federation.coordinator import run_study
     from tacit.federation.coordinator.keeping import keep
+    from tacit.federation.coordinator.resuming import Attempt
+    from tacit.federation.journal import JournaledTransport
     from tacit.federation.transports import WebSocketTransport
 
     transport = WebSocketTransport(folder.path, roster.sites, listen=listen)
@@ -155,11 +157,16 @@ def _study(folder: CoordinatorFolder, roster: Roster, card: Any, *, listen: Addr
         if len(transport.connected) < roster.parties.threshold:
             absent = ", ".join(sorted(set(roster.names) - set(transport.connected)))
             raise Unreachable(f"{roster.parties}; {absent} did not connect. Nothing was asked or charged; run it again when they are there.")
-        model, report = run_study(folder, roster, card, transport=transport, timeout=timeout, say=_progress)
+        attempt = Attempt.of(folder, card)
+        if attempt.resumed:
+            _progress(f"going on with the run {attempt.run} that was interrupted")
+        journaled = JournaledTransport(transport, attempt.journal)
+        model, report = run_study(folder, roster, card, transport=journaled, timeout=timeout, run=attempt.run, say=_progress)
     finally:
         transport.close()
     for path in keep(folder, model, report):
         _progress(f"wrote {path}")
+    attempt.over()
     return report
 
 

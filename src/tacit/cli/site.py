@@ -184,14 +184,14 @@ def run(folder: Path, once: bool, mock: bool, yes: bool, patience: float) -> Non
     import threading
 
     from tacit.federation.site import Membership, SiteFolder, Told, agent_of
-    from tacit.federation.transports import Terms, serve
+    from tacit.federation.transports import SiteOptions, serve
 
     found = SiteFolder.open(folder)
     roster = _roster(Membership.of(found), yes=yes, patience=patience)
     stop = threading.Event()
     with agent_of(found, roster, mock=mock) as agent:
         told = Told(agent, _progress, stop, once)
-        serve(told, found.path, terms=Terms(stop=stop, report=_changes()))
+        serve(told, found.path, options=SiteOptions(stop=stop, report=_changes()))
     click.echo(f"{found.connection.name}: stopped. See tacit site ledger for what was charged.")
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 
 from tacit.crypto import SigningKey
 from tacit.errors import ConfigError, PolicyViolation, Refused, RoundAborted, UsageError, VerificationError
 from tacit.federation import MaskedFederation, Roster, SiteAgent
+from tacit.federation.certificates import Address
+from tacit.federation.coordinator import CoordinatorFolder, run_study
+from tacit.federation.coordinator.keeping import keep
+from tacit.federation.coordinator.resuming import Attempt
+from tacit.federation.journal import JournaledTransport
 from tacit.federation.learners import KINDS, kinds_of, learn, spec_of
 from tacit.federation.mock import MARK, mock_table
 from tacit.federation.roster import COORDINATOR
@@ -177,6 +183,31 @@ def test_a_refusal_and_an_abort_are_told_apart(houses: Houses) -> None:
     houses.transport = whole
     with pytest.raises(PolicyViolation, match="aborted runs included"):
         houses.run()
+
+
+def test_a_coordinator_that_is_killed_goes_on_with_the_same_run_and_nobody_pays_twice(houses: Houses, tmp_path: Path) -> None:
+    class Dies(LocalTransport):
+        left = 9
+
+        def call(self, stage: str, messages: object, *, timeout: float) -> object:  # type: ignore[override]
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+            return super().call(stage, messages, timeout=timeout)  # type: ignore[arg-type]
+
+    folder = CoordinatorFolder.create(tmp_path, federation="houses", address=Address.parse("127.0.0.1:8443"))
+    folder.__dict__["key"] = houses.hub
+    first = Attempt.of(folder, CARD)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(folder, houses.roster, CARD, transport=JournaledTransport(Dies(houses.transport._handlers), first.journal), run=first.run)
+    assert houses.charges() == [2, 2, 2]
+    again = Attempt.of(folder, CARD)
+    assert (again.resumed, again.run) == (True, first.run)
+    model, report = run_study(folder, houses.roster, CARD, transport=JournaledTransport(houses.transport, again.journal), run=again.run)
+    assert (report.outcome, houses.charges()) == ("completed", [2, 2, 2])
+    assert keep(folder, model, report)[-1].name == "model.tacit"
+    again.over()
+    assert not Attempt.of(folder, CARD).resumed
 
 
 def test_cards_say_what_is_wrong_with_them() -> None:

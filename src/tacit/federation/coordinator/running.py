@@ -84,10 +84,10 @@ def require_askable(card: StudyCard, roster: Roster) -> None:
 
 
 def run_study(
-    folder: CoordinatorFolder, roster: Roster, card: StudyCard, *, transport: Transport, timeout: float = 60.0,
+    folder: CoordinatorFolder, roster: Roster, card: StudyCard, *, transport: Transport, timeout: float = 60.0, run: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Learned | None, StudyReport]:
-    """Ask a study of all sites; the model, if there is one, and the report.
+    """Ask a study of all sites; the model, if there is one, and the report. ``run`` is drawn afresh if ``None``.
 
     Raises:
         ConfigError: if it cannot be asked of this federation.
@@ -95,13 +95,13 @@ def run_study(
     """
     require_askable(card, roster)
     signed = card.sign(folder.key, roster=roster.id)
-    aggregator = _Kept(roster, folder.key, transport, study=signed, timeout=timeout)
+    aggregator = _Kept(roster, folder.key, transport, study=signed, timeout=timeout, run=run)
     begun, started = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     model: Learned | None = None
     outcome, said = COMPLETED, ""
     say(f"asking «{card.name}» of {', '.join(roster.names)}")
     try:
-        model = learn(card, aggregator)
+        model = learn(card, aggregator, run=run)
     except StorageError:
         raise
     except Refused as error:

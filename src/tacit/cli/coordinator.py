@@ -66,6 +66,17 @@ def admit(name: str, fingerprint: str, folder: Path) -> None:
 
 
 @coordinator.command()
+@click.argument("name")
+@_FOLDER
+def remove(name: str, folder: Path) -> None:
+    """Forget the site NAME: it is in no further study, and everybody else signs a new roster. It can be invited again, with a new key."""
+    from tacit.federation.coordinator import CoordinatorFolder
+
+    CoordinatorFolder.open(folder).remove(name)
+    click.echo(f"«{name}» is out; the others sign the new roster with tacit site run")
+
+
+@coordinator.command()
 @click.argument("study", required=False, type=click.Path(path_type=Path))
 @_FOLDER
 @click.option("--listen", help="Where to listen, as HOST:PORT, if that is not the address that sites use.")
@@ -160,8 +171,9 @@ def _study(folder: CoordinatorFolder, roster: Roster, card: Any, *, listen: Addr
         attempt = Attempt.of(folder, card)
         if attempt.resumed:
             _progress(f"going on with the run {attempt.run} that was interrupted")
+        _progress(f"asking «{card.name}» of {', '.join(roster.names)}")
         journaled = JournaledTransport(transport, attempt.journal)
-        model, report = run_study(folder, roster, card, transport=journaled, timeout=timeout, run=attempt.run, say=_progress)
+        model, report = run_study(folder, roster, card, transport=journaled, timeout=timeout, run=attempt.run)
     finally:
         transport.close()
     for path in keep(folder, model, report):

@@ -44,7 +44,7 @@ class Enrolment:
     signature: bytes
 
     @classmethod
-    def make(cls, site: str, secret: bytes, key: SigningKey, request: bytes) -> Enrolment:
+    def make(cls, site: str, secret: bytes, *, key: SigningKey, request: bytes) -> Enrolment:
         """Sign one."""
         return cls(site, secret, key.public, request, key.sign(canonical_bytes([site, request]), context=_ENROLS))
 

@@ -35,7 +35,7 @@ def site(tmp_path: Path, name: str) -> SiteFolder:
 
 
 def application(folder: SiteFolder, invite: Invite) -> Enrolment:
-    return Enrolment.make(invite.site, invite.secret, folder.key, folder.request(invite.site))
+    return Enrolment.make(invite.site, invite.secret, key=folder.key, request=folder.request(invite.site))
 
 
 def enrol(desk: Desk, folder: SiteFolder, invite: Invite) -> dict[str, object]:
@@ -113,12 +113,12 @@ def test_an_application_is_bound_to_its_key_its_name_and_its_request(tmp_path: P
     mine = application(anna, invite)
     swapped = Enrolment(mine.site, mine.secret, other.key.public, mine.request, mine.signature)
     assert "signature" in refused(desk, ENROL, swapped.to_bytes())
-    foreign = Enrolment.make("anna", invite.secret, anna.key, other.request("anna"))
+    foreign = Enrolment.make("anna", invite.secret, key=anna.key, request=other.request("anna"))
     enrol_status, _ = desk.handle(ENROL, foreign.to_bytes())
     assert enrol_status == 200
     with pytest.raises(VerificationError, match="certificate"):
         desk.admit("anna", anna.key.public.fingerprint)
-    wrong = Enrolment.make("anna", bytes(16), anna.key, anna.request("anna"))
+    wrong = Enrolment.make("anna", bytes(16), key=anna.key, request=anna.request("anna"))
     assert "not known" in refused(desk, ENROL, wrong.to_bytes())
 
 
@@ -204,3 +204,20 @@ def test_an_invitation_survives_line_breaks_and_nothing_else() -> None:
             Invite.parse(changed)
     with pytest.raises(UsageError):
         Invite.parse(invite.text[:-1])
+
+
+def test_a_site_that_was_removed_can_come_back_with_another_key_and_the_roster_is_another(tmp_path: Path, desk: Desk) -> None:
+    joined(tmp_path, desk)
+    before = desk.folder.roster()
+    desk.folder.remove("anna")
+    assert desk.folder.roster() is None
+    again, invite = site(tmp_path, "anna-2"), desk.folder.invite("anna")
+    enrol(desk, again, invite)
+    desk.admit("anna", again.key.public.fingerprint)
+    after = desk.folder.roster()
+    assert before is not None
+    assert after is not None
+    assert after.id != before.id
+    assert set(after.signatures) == {"coordinator"}
+    with pytest.raises(UsageError, match="was not"):
+        desk.folder.remove("nobody")

@@ -127,7 +127,7 @@ class CoordinatorFolder:
             UsageError: if a site of that name is in already, or the name cannot be used.
         """
         if name in self.members():
-            raise UsageError(f"Expected a site that is not in yet; «{name}» is. Invite it under another name.")
+            raise UsageError(f"Expected a site that is not in yet; «{name}» is. For a new key: tacit coordinator remove {name}, then invite it.")
         made = Invite(self.federation, require_name(name), str(self.address), self.fingerprint)
         write_fields(self.path / "invites" / f"{name}.json", {"version": 1, "receipt": made.receipt, "address": made.address})
         (self.path / "applications" / name).unlink(missing_ok=True)
@@ -182,6 +182,18 @@ class CoordinatorFolder:
         """Forget an application and its invitation."""
         for path in (self.path / "applications" / require_name(name), self.path / "invites" / f"{name}.json"):
             path.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Forget a site: the roster is another one without it, and everybody signs that anew.
+
+        Raises:
+            UsageError: if there is no site of that name.
+        """
+        path = self.path / "members" / f"{require_name(name)}.json"
+        if not path.exists() and name not in self.invited():
+            raise UsageError(f"Expected a site that was invited; «{name}» was not. See tacit coordinator status.")
+        self.reject(name)
+        path.unlink(missing_ok=True)
 
     def members(self) -> dict[str, Member]:
         """Who is in, by name."""

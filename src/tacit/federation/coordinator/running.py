@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -85,7 +85,6 @@ def require_askable(card: StudyCard, roster: Roster) -> None:
 
 def run_study(
     folder: CoordinatorFolder, roster: Roster, card: StudyCard, *, transport: Transport, timeout: float = 60.0, run: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Learned | None, StudyReport]:
     """Ask a study of all sites; the model, if there is one, and the report. ``run`` is drawn afresh if ``None``.
 
@@ -99,7 +98,6 @@ def run_study(
     begun, started = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     model: Learned | None = None
     outcome, said = COMPLETED, ""
-    say(f"asking «{card.name}» of {', '.join(roster.names)}")
     try:
         model = learn(card, aggregator, run=run)
     except StorageError:

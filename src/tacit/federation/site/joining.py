@@ -77,7 +77,7 @@ class Joining:
             Unreachable: if the coordinator does not answer.
         """
         request = self.folder.request(self.invite.site)
-        application = Enrolment.make(self.invite.site, self.invite.secret, self.folder.key, request)
+        application = Enrolment.make(self.invite.site, self.invite.secret, key=self.folder.key, request=request)
         answer = replied(self.caller.post(ENROL, application.to_bytes()), "state", "certificate", "federation", "coordinator")
         if answer["federation"] != self.invite.federation:
             raise VerificationError("The coordinator is of another federation than the invitation. Ask it for another.")

@@ -14,7 +14,7 @@ from tacit.errors import TacitError
 from tacit.federation.certificates import Address, Member, member_of, valid
 from tacit.federation.enrolment import FRESH_SECONDS, TIME
 from tacit.federation.roster import COORDINATOR
-from tacit.federation.site.preflight.outcome import Bench, Failed
+from tacit.federation.site.preflight.outcome import RENEW, Bench, Failed
 from tacit.federation.transports import tls
 
 _SOON = timedelta(days=21)
@@ -76,9 +76,9 @@ def certificate(bench: Bench) -> str:
     begins, ends = valid(bench.folder.certificate)
     now = datetime.now(UTC)
     if not begins <= now < ends:
-        raise Failed(f"the site's certificate holds from {begins.date()} until {ends.date()}", "Ask for a new invitation, and join again.")
+        raise Failed(f"the site's certificate holds from {begins.date()} until {ends.date()}", RENEW)
     if ends - now < _SOON:
-        raise Failed(f"the site's certificate ends on {ends.date()}", "Ask the coordinator for a new invitation before that day.")
+        raise Failed(f"the site's certificate ends on {ends.date()}", RENEW)
     return f"holds until {ends.date()}"
 
 

@@ -11,6 +11,7 @@ from tacit.federation.site.folder import SiteFolder
 from tacit.federation.study import StudyCard
 from tacit.guard import Policy
 
+RENEW = "Ask the coordinator for a new invitation; then move the folder site/ away (the policy and the ledger stay), and join again."
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from tacit.errors import TacitError
 from tacit.federation.site.admission import differences
-from tacit.federation.site.preflight.outcome import Bench, Failed
+from tacit.federation.site.preflight.outcome import RENEW, Bench, Failed
 
 
 def roster(bench: Bench) -> str:
@@ -16,7 +16,7 @@ def roster(bench: Bench) -> str:
         raise Failed("no roster yet", "Run tacit site run; it fetches the roster as soon as every invited site has joined.")
     try:
         if found.key(connection.name) != bench.folder.key.public:
-            raise Failed("the roster has another key for this site", "Ask the coordinator for a new invitation, and join again.")
+            raise Failed("the roster has another key for this site", RENEW)
         found.require_signed()
     except TacitError as error:
         raise Failed(str(error), "Run tacit site run; it fetches the roster again.") from None

@@ -129,13 +129,19 @@ def reply(**fields: Any) -> bytes:
     return canonical_bytes(fields)
 
 
-def replied(data: bytes, *names: str) -> dict[str, Any]:
-    """The fields of an answer.
+def replied(data: bytes, **kinds: type) -> dict[str, Any]:
+    """The fields of an answer, each of its kind.
+
+    >>> replied(reply(state="waiting", at=3), state=str, at=int)
+    {'at': 3, 'state': 'waiting'}
 
     Raises:
-        VerificationError: if it has others than these.
+        VerificationError: if it has other fields than these, or of other kinds.
     """
-    return _fields(data, set(names))
+    fields = _fields(data, set(kinds))
+    if any(type(fields[name]) is not kind for name, kind in kinds.items()):
+        raise _wrong("an answer of the coordinator")
+    return fields
 
 
 def _fields(data: object, names: set[str]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Caller:
         status, data = _exchange(self.address, self.context, path, body, timeout=self.timeout)
         if status == 200:
             return data
-        said = str(replied(data, "error")["error"]) if status in (403, 503) else f"the coordinator answered with status {status}"
+        said = str(replied(data, error=str)["error"]) if status in (403, 503) else f"the coordinator answered with status {status}"
         said = "".join(sign for sign in said if sign.isprintable())[:500]
         raise VerificationError(said) if status == 403 else Unreachable(f"{self.address}: {said}")
 

@@ -167,6 +167,8 @@ class StudyCard:
         Raises:
             ConfigError: if it is none.
         """
+        if not isinstance(data, dict):
+            raise ConfigError(f"{name}: expected a table of tables; {_EXAMPLE}.")
         require_schema(data, name=name, schema=("tacit.federation", "study_schema.json"), example=_EXAMPLE)
         try:
             return _build(cls, data)

@@ -41,7 +41,7 @@ def application(folder: SiteFolder, invite: Invite) -> Enrolment:
 def enrol(desk: Desk, folder: SiteFolder, invite: Invite) -> dict[str, object]:
     status, answer = desk.handle(ENROL, application(folder, invite).to_bytes())
     assert status == 200, answer
-    return replied(answer, "state", "certificate", "federation", "coordinator")
+    return replied(answer, state=str, certificate=bytes, federation=str, coordinator=bytes)
 
 
 def joined(tmp_path: Path, desk: Desk) -> dict[str, SiteFolder]:
@@ -56,14 +56,14 @@ def joined(tmp_path: Path, desk: Desk) -> dict[str, SiteFolder]:
 def roster_of(desk: Desk, name: str, folder: SiteFolder) -> tuple[Roster | None, list[str]]:
     status, answer = desk.handle(ROSTER, Asked.now(ROSTER, name).sign(folder.key))
     assert status == 200, answer
-    fields = replied(answer, "roster", "waits_for")
+    fields = replied(answer, roster=bytes, waits_for=list)
     return Roster.from_bytes(fields["roster"]) if fields["roster"] else None, fields["waits_for"]
 
 
 def refused(desk: Desk, path: str, body: bytes) -> str:
     status, answer = desk.handle(path, body)
     assert status == 403, answer
-    return str(replied(answer, "error")["error"])
+    return str(replied(answer, error=str)["error"])
 
 
 def test_an_invited_site_waits_until_a_person_has_typed_what_it_read_out(tmp_path: Path, desk: Desk) -> None:
@@ -165,12 +165,12 @@ def test_questions_about_the_roster_are_for_members_and_fresh(tmp_path: Path, de
 def test_rubbish_is_refused(desk: Desk, path: str, body: bytes) -> None:
     status, answer = desk.handle(path, body)
     assert status == 403
-    replied(answer, "error")
+    replied(answer, error=str)
 
 
 def test_what_anybody_may_know(desk: Desk) -> None:
     assert b"BEGIN CERTIFICATE" in desk.handle(AUTHORITY, b"")[1]
-    assert set(replied(desk.handle(TIME, b"")[1], "at", "version")) == {"at", "version"}
+    assert set(replied(desk.handle(TIME, b"")[1], at=int, version=str)) == {"at", "version"}
     assert desk.handle("/", b"")[0] == 404
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import socket
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -211,3 +212,14 @@ def test_a_roster_with_another_key_for_this_site_is_not_signed(scene: Scene) -> 
     forged = Roster(whole.federation, whole.coordinator, {**whole.sites, "anna": whole.sites["berta"], "berta": whole.sites["anna"]})
     with pytest.raises(VerificationError, match="another key for this site"):
         Membership.of(scene.anna)._checked(forged.to_bytes())
+
+
+def test_half_open_connections_keep_nobody_waiting(scene: Scene) -> None:
+    silent = [socket.create_connection((scene.address.host, scene.address.port)) for _ in range(8)]
+    try:
+        roster, waits_for = Membership.of(scene.anna).fetch()
+        assert roster is not None
+        assert waits_for == ()
+    finally:
+        for connection in silent:
+            connection.close()

@@ -78,7 +78,7 @@ class Joining:
         """
         request = self.folder.request(self.invite.site)
         application = Enrolment.make(self.invite.site, self.invite.secret, key=self.folder.key, request=request)
-        answer = replied(self.caller.post(ENROL, application.to_bytes()), "state", "certificate", "federation", "coordinator")
+        answer = replied(self.caller.post(ENROL, application.to_bytes()), state=str, certificate=bytes, federation=str, coordinator=bytes)
         if answer["federation"] != self.invite.federation:
             raise VerificationError("The coordinator is of another federation than the invitation. Ask it for another.")
         if answer["state"] != ADMITTED:
@@ -117,7 +117,7 @@ class Membership:
             VerificationError: if it has another key for this site or the coordinator than what was enrolled, or another federation's name.
             Unreachable: if the coordinator does not answer, or is in the middle of a study.
         """
-        answer = replied(self._ask(ROSTER), "roster", "waits_for")
+        answer = replied(self._ask(ROSTER), roster=bytes, waits_for=list)
         waits_for = tuple(str(name) for name in answer["waits_for"])
         return (self._checked(answer["roster"]) if answer["roster"] else None), waits_for
 
@@ -171,7 +171,7 @@ class Membership:
 
     def study(self) -> bytes:
         """The signed card of the study that the coordinator has announced; empty if there is none."""
-        return bytes(replied(self._ask(STUDY), "study")["study"])
+        return bytes(replied(self._ask(STUDY), study=bytes)["study"])
 
     def _accept(self, roster: Roster, accept: Callable[[Roster], bool]) -> None:
         mine = self.folder.roster()

@@ -33,7 +33,7 @@ def versions(bench: Bench) -> str:
     if not bench.folder.joined:
         return said
     try:
-        theirs = str(replied(Caller(bench.connection.address, bench.folder.authority, bench.timeout).get(TIME), "at", "version")["version"])
+        theirs = str(replied(Caller(bench.connection.address, bench.folder.authority, bench.timeout).get(TIME), at=int, version=str)["version"])
     except TacitError:
         return f"{said}; the coordinator's is not known now"
     if theirs.split(".")[:2] != __version__.split(".")[:2]:

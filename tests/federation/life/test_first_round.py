@@ -87,6 +87,7 @@ def phone(hub: Command, site: Command, name: str, coordinators: str) -> None:
     hub.wait_for(f"«{name}» is in")
 
 
+@pytest.mark.slow
 def test_two_commands_each_from_nothing_to_a_model(folders: dict[str, Path], running: list[Command]) -> None:
     port = free_port()
     hub_folder = folders["hub"]

@@ -39,7 +39,7 @@ class FirstPolicy:
     def text(self) -> str:
         r"""The file.
 
-        >>> print(FirstPolicy(dataset="heart", unit="patient", source="a.csv").text.splitlines()[6])
+        >>> print(FirstPolicy(dataset="heart", unit="patient", source="a.csv").text.splitlines()[5])
         name = "heart"             # public name; budgets, charges and guarantees are about it
 
         Raises:

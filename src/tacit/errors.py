@@ -8,6 +8,7 @@ Each class carries the exit code the command line uses for it: 2 for usage, conf
     ├── UsageError                 a parameter or an option is wrong                          2
     │   ├── ConfigError            a policy, a domain or another configuration file is wrong  2
     │   ├── DataError              a file, a column or a record layout cannot be used         2
+    │   ├── PlanImpossible         an encrypted plan would be insecure or would overflow      2
     │   └── MissingExtra           an optional part is not installed                          2
     ├── GuaranteeMismatch          two guarantees that cannot be compared were compared       2
     ├── Refused                    the guard says no; nothing was answered                    3
@@ -22,6 +23,11 @@ Each class carries the exit code the command line uses for it: 2 for usage, conf
     └── VerificationError          something is not what it claims to be                      3
         ├── SignatureInvalid       a signature does not belong to the content or the key      3
         ├── ProtocolViolation      a message breaks the rules of a masked round               3
+        ├── MessageDamaged         a message is cut short, too long, or of another version    3
+        ├── WrongKey               a message is for, or from, another key                     3
+        ├── WrongModel             a message is for another model                             3
+        ├── Replayed               a message was seen before, or answers nothing asked        3
+        ├── DecisionsDiffer        encrypted and plain decisions are not the same             3
         ├── LedgerCorrupted        an entry of the ledger was changed, removed or reordered   3
         └── RollbackDetected       the ledger is older than a head held elsewhere             3
 """
@@ -47,6 +53,10 @@ class ConfigError(UsageError):
 
 class DataError(UsageError):
     """A file, a column or a record layout cannot be used."""
+
+
+class PlanImpossible(UsageError):
+    """An encrypted plan would be insecure, or its numbers would overflow."""
 
 
 class MissingExtra(UsageError):
@@ -113,6 +123,26 @@ class SignatureInvalid(VerificationError):
 
 class ProtocolViolation(VerificationError):
     """A message that breaks the rules of a masked round: the site refuses it and gives nothing away."""
+
+
+class MessageDamaged(VerificationError):
+    """An encrypted message is cut short, too long, of another version, or not one at all."""
+
+
+class WrongKey(VerificationError):
+    """An encrypted message, or a passphrase, belongs to another key."""
+
+
+class WrongModel(VerificationError):
+    """An encrypted message belongs to another model, or to the same model compiled at another time."""
+
+
+class Replayed(VerificationError):
+    """An encrypted message was seen before, or answers no request that is open."""
+
+
+class DecisionsDiffer(VerificationError):
+    """An encrypted model decides otherwise than the plain one, by more than its stated quantisation explains."""
 
 
 class LedgerCorrupted(VerificationError):

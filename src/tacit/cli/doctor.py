@@ -8,8 +8,9 @@ import sys
 import click
 
 EXTRAS = (
-    ("websockets", "federation"), ("statsmodels", "forecast"), ("confluent_kafka", "kafka"), ("orjson", "logs"), ("nats", "nats"),
-    ("nvflare", "nvflare"), ("onnx", "onnx"), ("psycopg", "postgres"), ("fastapi", "serve"), ("mbi", "synthetic"), ("torch", "torch"),
+    ("seal", "encrypted"), ("websockets", "federation"), ("statsmodels", "forecast"), ("confluent_kafka", "kafka"), ("orjson", "logs"),
+    ("nats", "nats"), ("nvflare", "nvflare"), ("onnx", "onnx"), ("psycopg", "postgres"), ("fastapi", "serve"), ("mbi", "synthetic"),
+    ("torch", "torch"),
 )
 """The module that shows that an optional part is installed, and the name of the part."""
 

@@ -1,0 +1,143 @@
+"""The server's side: it holds the model's values and public keys, and reads neither records nor scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacit.crypto import SealingKey
+from tacit.encrypted.envelope import opened_request, sealed_answer
+from tacit.encrypted.evaluate import BatchEvaluator, SingleEvaluator, hidden, switched
+from tacit.encrypted.keys import EncryptionKey
+from tacit.encrypted.library import ring
+from tacit.encrypted.public import PublicModel
+from tacit.encrypted.wire import MOST_BODY, Kind, Message, count, field, parse
+from tacit.encrypted.words import Weights, Words
+from tacit.errors import BudgetExceeded, MessageDamaged, PlanImpossible, Replayed, UsageError, WrongKey, WrongModel
+
+_REMEMBERED = 4_096
+
+
+class EncryptedScorer:
+    """Scores encrypted requests of admitted keys; `tacit.encrypted.compile` makes it.
+
+    Args:
+        public: the public half of the model.
+        weights: int64 ``[outputs, columns]``.
+        bias: int64 ``[outputs]``.
+        sealing: the key that requests are sealed to.
+        budget: records that each key may have scored; ``None`` for any number. Enough scores give any linear model away.
+
+    Raises:
+        PlanImpossible: the plan hides the model, and this library's ciphertexts cannot be taken apart.
+    """
+
+    def __init__(
+        self, public: PublicModel, weights: Weights, bias: NDArray[np.int64], *, sealing: SealingKey, budget: int | None = None
+    ) -> None:
+        self.public, self._sealing, self._budget = public, sealing, budget
+        self._ring = ring(public.plan.parameters)
+        if public.plan.private and not self._ring.raw:
+            raise PlanImpossible("The plan «private-model» needs seal-python 4.4, whose ciphertexts can be taken apart; use «throughput»")
+        kind = BatchEvaluator if public.plan.batch else SingleEvaluator
+        self._evaluate = kind(self._ring, weights, bias)
+        self._keys: dict[str, EncryptionKey] = {}
+        self._seen: dict[str, set[int]] = {}
+        self._scored: dict[str, int] = {}
+        self._lock = Lock()
+
+    def admit(self, key: EncryptionKey) -> None:
+        """Let the owner of this key ask from now on. Compare its fingerprint first.
+
+        Raises:
+            UsageError: it is for other parameters.
+        """
+        if key.parameters != self.public.plan.parameters:
+            raise UsageError("Expected a key for the plan's parameters; the client makes one with SecretKey.generate(model.plan.parameters)")
+        with self._lock:
+            self._keys[key.id] = key
+            self._seen.setdefault(key.id, set())
+
+    @property
+    def scored(self) -> Mapping[str, int]:
+        """Records scored so far, by key."""
+        return dict(self._scored)
+
+    def score(self, request: bytes) -> bytes:
+        """The answer to one request.
+
+        Raises:
+            MessageDamaged: it is cut short, too long, or none.
+            WrongModel: it is for another model, or another compilation of this one.
+            WrongKey: its key is not admitted.
+            SignatureInvalid: it was changed, or signed by somebody else.
+            Replayed: it was answered before, or is older than the 4,096 newest of its key.
+            BudgetExceeded: its key has no records left.
+        """
+        message = parse(request, Kind.REQUEST)
+        key, rows = self._checked(message)
+        secret = opened_request(message, scorer=self._sealing, verify=key.verify)
+        number = self._charged(message, key, rows)
+        body = self._answer(message, key, rows)
+        header = {"model": self.public.id, "key": key.id, "number": number, "whole": 1 if self._ring.raw else 2}
+        return sealed_answer(header, body, secret=secret)
+
+    def _checked(self, message: Message) -> tuple[EncryptionKey, int]:
+        """Everything that needs no cryptography, so that a hostile message costs little."""
+        plan = self.public.plan
+        if field(message.header, "model", str) != self.public.id:
+            raise WrongModel("The request is for another model, or for another compilation of this one. Fetch the public model again")
+        key = self._keys.get(field(message.header, "key", str))
+        if key is None:
+            raise WrongKey("The request comes from a key that is not admitted. Send the public key first")
+        rows = count(message.header, "rows", max(1, MOST_BODY // plan.request_bytes(plan.records)) * plan.records)
+        if len(message.body) != plan.request_bytes(rows):
+            raise MessageDamaged(f"Expected {plan.request_bytes(rows):,} bytes of ciphertexts for {rows:,} records, got {len(message.body):,}")
+        return key, rows
+
+    def _charged(self, message: Message, key: EncryptionKey, rows: int) -> int:
+        """Note the request's number and records, or refuse."""
+        number: int = field(message.header, "number", int)
+        with self._lock:
+            seen = self._seen[key.id]
+            if number in seen or (len(seen) >= _REMEMBERED and number < min(seen)):
+                raise Replayed("The request was answered before, or is too old to tell. Encrypt again")
+            used = self._scored.get(key.id, 0)
+            if self._budget is not None and used + rows > self._budget:
+                raise BudgetExceeded(f"Expected at most {self._budget - used:,} more records of this key, got {rows:,}; ask the model's owner")
+            seen.add(number)
+            if len(seen) > _REMEMBERED:
+                seen.remove(min(seen))
+            self._scored[key.id] = used + rows
+        return number
+
+    def _answer(self, message: Message, key: EncryptionKey, rows: int) -> list[bytes]:
+        plan, made = self.public.plan, self._ring
+        shape = (plan.blocks(rows), plan.ciphertexts, 2, plan.parameters.data_primes, plan.parameters.degree)
+        words = np.frombuffer(message.body, "<u8").reshape(shape)
+        parts = []
+        for block in range(len(words)):
+            if made.raw:
+                made.require_reduced(words[block], made.moduli)  # just before its products, which then find it in the cache
+            here = min(plan.records, rows - block * plan.records)
+            kept = here if made.raw else plan.parameters.degree
+            parts += [self._sent(score, kept, key) for score in self._evaluate(words[block])]
+        return parts
+
+    def _sent(self, score: Words, kept: int, key: EncryptionKey) -> bytes:
+        """One ciphertext without the coefficients that hold no score."""
+        plan = self.public.plan
+        if plan.private:
+            score = hidden(self._ring, score, kept=kept, plan=plan, key=key)
+        score = switched(self._ring, score, plan.answer_primes)
+        return b"".join(part.astype("<u8").tobytes() for part in (score[0, :, :kept], score[1]))
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError("A scorer was to be copied or pickled. Expected it to stay where the model is; compile the model again there")
+
+    def __repr__(self) -> str:
+        return f"EncryptedScorer({self.public.fingerprint}, {len(self._keys)} keys)"

@@ -1,0 +1,172 @@
+"""Several guards, one encrypted sum: the third aggregator. A learner or a statistic asks it as it asks one guard."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from tacit.crypto import SigningKey
+from tacit.encrypted.keys import SecretKey
+from tacit.encrypted.sums import Evaluator, KeyHolder, SumPlan, contribute
+from tacit.errors import OffPlan, Refused, UsageError
+from tacit.guarantee import Guarantee, PrivacyUnit, Relation, TrustModel
+from tacit.guard import MOST_SITES, Cost, Guard, Plan, Session, answer_with, stated
+from tacit.questions import Frame, Question, Select, SelectKeys, Update
+from tacit.questions.base import Sums
+
+SUM_BITS = 46
+"""log2 of the largest sum of all sites, noise included."""
+
+
+class EncryptedSites:
+    """Guards whose answers are encrypted before they leave; roles of evaluator and key holder are kept apart, in one process for now.
+
+    Guarantees:
+        Each of k guards adds Skellam noise of 1/(k - c) of the plan's variance: c of them may leave theirs out, or subtract it, and the sum still
+        carries the plan's. Who sees the sum has the plan's guarantee. Evaluator and key holder together see single contributions, which carry
+        1/(k - c) of the variance: `EncryptedConversation.alone` says what that guarantees.
+
+    Args:
+        guards: at least two, about different records, with policies that agree.
+        colluding: c, how many sites may help the key holder; fewer than ``len(guards) - 1``.
+
+    Raises:
+        UsageError: too few guards or too many, policies that disagree, or too many colluding.
+    """
+
+    mechanism = "skellam"
+
+    def __init__(self, guards: Sequence[Guard], *, colluding: int = 0) -> None:
+        if not 2 <= len(guards) <= MOST_SITES:
+            raise UsageError(f"Expected 2 to {MOST_SITES} guards, for whose shares of noise the accountant charges; got {len(guards)}")
+        if not 0 <= colluding < len(guards) - 1:
+            raise UsageError(f"Expected colluding={colluding} from 0 to {len(guards) - 2}; somebody has to be honest beside the one protected")
+        terms = {(g.policy.unit, g.policy.relation, g.policy.rows_per_unit, g.policy.budget.delta) for g in guards}
+        if len(terms) != 1:
+            raise UsageError("Expected policies that agree on unit, relation, rows per unit and delta; these do not. Align them first")
+        self.guards, self.colluding = tuple(guards), colluding
+        self._sites = {f"site-{place}": SigningKey.generate() for place in range(len(guards))}
+        self._evaluator = SigningKey.generate()
+        self._keys: dict[Any, tuple[SecretKey, KeyHolder]] = {}
+
+    @property
+    def noise(self) -> str:
+        """Which noise a plan must have."""
+        return self.mechanism
+
+    @property
+    def unit(self) -> PrivacyUnit:
+        """Who is protected: a unit at one site."""
+        return self.guards[0].policy.unit
+
+    @property
+    def relation(self) -> Relation:
+        """The neighbouring relation."""
+        return self.guards[0].policy.relation
+
+    @property
+    def rows_per_unit(self) -> int:
+        """Public assumption on how many rows a unit has."""
+        return self.guards[0].policy.rows_per_unit
+
+    @property
+    def count_cost(self) -> Cost:
+        """The dearest of the guards' noised counts: one unit lies at one site."""
+        return max((guard.count_cost for guard in self.guards), key=lambda cost: cost.mu_squared or 0.0)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether any guard's noise comes from a test seed."""
+        return any(guard.deterministic for guard in self.guards)
+
+    def size(self) -> int:
+        """The sum of the guards' noised counts."""
+        return sum(guard.size() for guard in self.guards)
+
+    def open(self, plan: Plan) -> EncryptedConversation:
+        """Charge the whole plan with every guard, after all of them have been asked whether they would refuse.
+
+        Raises:
+            Refused: what the first guard that refuses says; nothing is charged then.
+        """
+        refusals: list[Refused] = []
+        for guard in self.guards:
+            try:
+                guard.require(plan)
+            except Refused as refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise refusals[0]
+        share = Fraction(1, len(self.guards) - self.colluding)
+        sessions = dict(zip(self._sites, (guard.open(plan, share=share) for guard in self.guards), strict=True))
+        entry = self.guards[0].last_charge
+        return EncryptedConversation(self, plan, sessions, (entry.sequence, entry.digest) if entry is not None else (0, ""))
+
+    def add_up(self, answers: Mapping[str, Sums], *, name: str) -> Sums:
+        """Encrypt each site's answer, add the ciphertexts, open the sum: exact."""
+        count, size = len(self._sites), len(next(iter(answers.values())))
+        plan = SumPlan(name, size, (1 << SUM_BITS) // count, count, count)
+        secret, holder = self._holder(plan)
+        public = {site: key.public for site, key in self._sites.items()}
+        evaluator = Evaluator(plan, key=secret.public, contributors=public, signing=self._evaluator)
+        for site, key in self._sites.items():
+            evaluator.add(contribute(plan, np.asarray(answers[site], np.int64), who=site, key=secret.public, signing=key))
+        return holder.open(plan, evaluator.total())
+
+    def _holder(self, plan: SumPlan) -> tuple[SecretKey, KeyHolder]:
+        if plan.parameters not in self._keys:
+            key = SecretKey.generate(plan.parameters)
+            self._keys[plan.parameters] = (key, KeyHolder(key, evaluator=self._evaluator.public))
+        return self._keys[plan.parameters]
+
+
+@dataclasses.dataclass
+class EncryptedConversation:
+    """A conversation with all guards at once, whose answers nobody but the key holder could read, and he only added up."""
+
+    sites: EncryptedSites
+    plan: Plan
+    sessions: Mapping[str, Session]
+    first_charge: tuple[int, str]
+
+    def ask(self, step: int, question: Question, *, model: tuple[Frame, Sequence[Update]] | None = None) -> Sums:
+        """The sum of the guards' noisy sums."""
+        answers = {site: answer_with(session, step, question, model=model) for site, session in self.sessions.items()}
+        return self.sites.add_up(answers, name=f"{self.plan.run}/{step}/{secrets.token_hex(8)}")
+
+    def select(self, step: int, question: Select | SelectKeys) -> dict[str, tuple[str, ...]]:
+        """Not possible without one curator."""
+        raise OffPlan("Expected declared categories and classes: selecting common values needs one curator. Declare them in a domain file.")
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """For one unit at one site, against whoever sees only sums, and up to ``colluding`` other sites."""
+        return self._stated(self.plan)
+
+    @property
+    def alone(self) -> Guarantee:
+        """For one unit at one site, against evaluator and key holder together: they open its single contribution."""
+        factor = (len(self.sites.guards) - self.sites.colluding) ** -0.5
+        steps = tuple(dataclasses.replace(step, noise_multiplier=step.noise_multiplier * factor) for step in self.plan.steps)
+        return self._stated(dataclasses.replace(self.plan, steps=steps))
+
+    def _stated(self, plan: Plan) -> Guarantee:
+        guards = self.sites.guards
+        trust = TrustModel.distributed(len(guards), threshold=len(guards), colluding=self.sites.colluding)
+        rule, scope = guards[0].policy.accounting, guards[0].scope
+        return stated(plan, others=[self.sites.count_cost], rule=rule, scope=scope, trust=trust, deterministic=self.sites.deterministic)
+
+    @property
+    def charge(self) -> tuple[int, str]:
+        """The first guard's entry; each guard's ledger has its own."""
+        return self.first_charge
+
+    def close(self) -> None:
+        """End all sessions."""
+        for session in self.sessions.values():
+            session.close()

@@ -97,4 +97,21 @@ PRIVACY_METER = Environment("privacy_meter", (("torch==2.13.0",), ("privacy-mete
 NVFLARE = Environment("nvflare", (("nvflare==2.9.0",),))
 JAX_PRIVACY = Environment("jax_privacy", (("jax-privacy==2.0.0",),))
 FLOWER = Environment("flower", (("flwr==1.41.0",),))
-TENSEAL = Environment("tenseal", (("tenseal==0.3.15", "numpy==2.2.6"),))
+TENSEAL = Environment("tenseal", (("tenseal==0.3.18", "numpy==2.4.6"),))
+SEAL = Environment("seal", (("seal-python==4.4.0", "numpy==2.4.6"),))
+PAILLIER = Environment("paillier", (("phe==1.5.0", "gmpy2==2.2.1", "numpy==2.4.6"),))
+_CONCRETE = (
+    "--no-deps",
+    "anyio==4.16.0", "brevitas==0.10.2", "click==8.5.1", "cloudpickle==3.1.3", "coloredlogs==15.0.1", "concrete-ml==1.9.0",
+    "concrete-ml-extensions==0.1.9", "concrete-python==2.10.0", "dependencies==2.0.1", "dill==0.4.1", "filelock==4.3.1", "flatbuffers==25.12.19",
+    "fsspec==2026.9.0", "future-annotations==1.0.0", "h11==0.16.0", "hf-xet==1.8.0", "httpcore2==2.16.2", "httpx2==2.16.2",
+    "huggingface_hub==2.4.0", "humanfriendly==10.0", "hummingbird-ml==0.4.11", "idna==3.20", "importlib_resources==7.1.0", "Jinja2==3.1.6",
+    "joblib==1.6.0", "jsonpickle==4.1.4", "MarkupSafe==3.0.4", "mpmath==1.3.0", "networkx==3.6.1", "numpy==1.26.4", "onnx==1.17.0",
+    "onnxconverter-common==1.13.0", "onnxmltools==1.12.0", "onnxoptimizer==0.3.13", "onnxruntime==1.18.0", "packaging==26.4", "pandas==2.0.3",
+    "protobuf==5.29.6", "psutil==7.2.2", "python-dateutil==4.0.0", "pytz==2026.6", "PyYAML==6.0.4", "scikit-learn==1.5.0", "scipy==1.17.1",
+    "setuptools==75.3.0", "skl2onnx==1.17.0", "skops==0.5.0", "skorch==0.11.0", "sympy==1.14.0", "tabulate==0.10.0", "threadpoolctl==3.8.0",
+    "tokenize_rt==6.2.0", "tqdm==4.70.1", "truststore==0.10.5", "typing_extensions==4.16.0", "tzdata==2026.6", "unfoldNd==0.2.3",
+    "xgboost==1.6.2", "z3-solver==4.13.0.0",
+)  # fmt: skip
+CONCRETE = Environment("concrete", (("torch==2.13.0",), _CONCRETE))
+"""Its own pins bring PyTorch for an accelerator; it also runs with the one for processors and the older ONNX exporter, past the resolver."""

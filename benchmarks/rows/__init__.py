@@ -8,6 +8,7 @@ from benchmarks.rows import (
     anomaly,
     attacks,
     correlated,
+    federated,
     forecast,
     fraud,
     log_counts,
@@ -28,7 +29,7 @@ from benchmarks.rows import (
 
 _MODULES = (
     utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_speed,
-    log_detection, log_sigma, log_leak, sums, rounds,
+    log_detection, log_sigma, log_leak, sums, rounds, federated,
 )  # fmt: skip
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 

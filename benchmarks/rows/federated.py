@@ -28,7 +28,7 @@ def one_missing(guards: Sequence[Guard]) -> LocalFederation:
 
 
 WIRE = "masked rounds"
-"""Every message of them; the others draw the same noise in one process, which is quicker."""
+"""Every message of them; the others draw the same noise of the same guards in one process, which is quicker."""
 FEDERATIONS: dict[str, Callable[[Sequence[Guard]], LocalFederation]] = {"masked": masked, "one site missing": one_missing, "full noise": FullNoise}
 AGGREGATORS: dict[str, Callable[[Sequence[Guard]], Aggregator]] = {**FEDERATIONS, WIRE: on_the_wire}
 
@@ -42,28 +42,35 @@ def measured(centres: Hospitals, *, epsilon: float, learner: str, federation: st
     return {"auc": statistics.fmean(found), "sd": statistics.stdev(found) if runs > 1 else 0.0, "runs": runs}
 
 
+def planned(*, features: str, runs: int) -> list[tuple[str, float, str, int]]:
+    """Learner, ε, federation and number of fits: all of them at the main ε, a fifth for the other ε of boosted trees and for masked rounds."""
+    fits = [(learner, MAIN, federation, runs) for learner in LEARNERS for federation in FEDERATIONS]
+    fits.append(("linear", MAIN, WIRE, max(runs // 5, 1)))
+    for epsilon in (epsilon for epsilon in EPSILONS if epsilon != MAIN):
+        fits += [("linear", epsilon, federation, runs) for federation in ("masked", "full noise")]
+        if features == "public":
+            fits += [("boosted trees", epsilon, federation, max(runs // 5, 1)) for federation in ("masked", "full noise")]
+    return fits
+
+
 def heart(options: Options) -> Measured:
     table: dict[str, Any] = {}
     for features, standardised in FEATURES.items():
         centres = hospitals(standardised=standardised)
         table[features] = {"no privacy": centres.without_privacy()}
-        for learner in LEARNERS:
-            for epsilon in EPSILONS:
-                sys.stderr.write(f"{features}: {learner}, ε={epsilon:g}\n")
-                for federation in FEDERATIONS if epsilon == MAIN else ("masked", "full noise"):
-                    place = table[features].setdefault(learner, {}).setdefault(f"{epsilon:g}", {})
-                    place[federation] = measured(centres, epsilon=epsilon, learner=learner, federation=federation, runs=RUNS * options.seeds)
-
-        sys.stderr.write(f"{features}: {WIRE}\n")
-        table[features]["linear"][f"{MAIN:g}"][WIRE] = measured(centres, epsilon=MAIN, learner="linear", federation=WIRE, runs=RUNS * options.seeds)
+        for learner, epsilon, federation, runs in planned(features=features, runs=RUNS * options.seeds):
+            sys.stderr.write(f"{features}: {learner}, ε={epsilon:g}, {federation}\n")
+            place = table[features].setdefault(learner, {}).setdefault(f"{epsilon:g}", {})
+            place[federation] = measured(centres, epsilon=epsilon, learner=learner, federation=federation, runs=runs)
 
     def auc(features: str, learner: str, federation: str) -> float:
         return float(table[features][learner][f"{MAIN:g}"][federation]["auc"])
 
-    ours, theirs = auc("public", "linear", WIRE), auc("public", "linear", "full noise")
+    ours, theirs = auc("public", "linear", "masked"), auc("public", "linear", "full noise")
     checks = (
-        Check(f"pooled AUC at ε={MAIN:g}, linear, public bounds, masked rounds", ours, LEAST),
-        Check(f"pooled AUC at ε={MAIN:g}, linear, FLamby's standardised features, masked rounds", auc("standardised", "linear", WIRE), LEAST),
+        Check(f"pooled AUC at ε={MAIN:g}, linear, public bounds", ours, LEAST),
+        Check(f"pooled AUC at ε={MAIN:g}, linear, FLamby's standardised features", auc("standardised", "linear", "masked"), LEAST),
+        Check(f"pooled AUC at ε={MAIN:g}, linear, public bounds, message for message", auc("public", "linear", WIRE), LEAST),
         Check(f"pooled AUC at ε={MAIN:g}, boosted trees, public bounds", auc("public", "boosted trees", "masked"), LEAST),
         Check(f"pooled AUC at ε={MAIN:g}, linear, public bounds, less that with full noise at each site", ours - theirs, 0.0),
         Check(f"pooled AUC at ε={MAIN:g}, linear, another site missing at each step", auc("public", "linear", "one site missing"), LEAST),

@@ -7,6 +7,7 @@ group's sum is released with all of the plan's noise, scaled to the whole, and t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -199,6 +200,12 @@ class GroupedConversation:
         lengths = {number: float(np.linalg.norm(answer - middle)) for number, answer in answers.items()}
         usual = float(np.median(list(lengths.values()))) or 1.0
         return GroupReport(step, tuple(lengths[n] / usual if n in lengths else None for n in range(len(self._federation.groups))), missing)
+
+    @property
+    def noise_excess(self) -> float:
+        """How many times the planned variance the middle carries at most, if nobody is missing: that of the scaled mean, or of a median of many."""
+        excess = [scale**2 * of.sites * float(of.share) for scale, of in zip(self._scales, self._federation.parties, strict=True)]
+        return math.pi / 2 * float(np.mean(excess)) / len(excess)
 
     @property
     def suspicion(self) -> tuple[float, ...]:

@@ -148,7 +148,7 @@ class GroupedFederation:
                 reasons[number], first = str(error), first or error
                 if len(self.groups) - len(reasons) < self.least:
                     raise first from None
-        return GroupedConversation(self, plan, conversations, reasons)
+        return GroupedConversation(self, plan, conversations=conversations, missing=reasons)
 
 
 def _parties(group: Any) -> Parties:
@@ -171,7 +171,7 @@ def _require_apart(groups: Sequence[Group]) -> None:
 class GroupedConversation:
     """A conversation with all groups; `reports` says how far apart they were at each step."""
 
-    def __init__(self, federation: GroupedFederation, plan: Plan, conversations: dict[int, Conversation], missing: dict[int, str]) -> None:
+    def __init__(self, federation: GroupedFederation, plan: Plan, *, conversations: dict[int, Conversation], missing: dict[int, str]) -> None:
         self._federation, self.plan, self._conversations, self._missing = federation, plan, conversations, missing
         sizes = federation.sizes
         self._scales = federation.size() / sizes

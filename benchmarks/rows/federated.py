@@ -43,14 +43,14 @@ def measured(centres: Hospitals, *, epsilon: float, learner: str, federation: st
 
 
 def planned(*, features: str, runs: int) -> list[tuple[str, float, str, int]]:
-    """Learner, ε, federation and number of fits: all of them at the main ε, a fifth for the other ε of boosted trees and for masked rounds."""
-    fits = [(learner, MAIN, federation, runs) for learner in LEARNERS for federation in FEDERATIONS]
-    fits.append(("linear", MAIN, WIRE, max(runs // 5, 1)))
-    for epsilon in (epsilon for epsilon in EPSILONS if epsilon != MAIN):
-        fits += [("linear", epsilon, federation, runs) for federation in ("masked", "full noise")]
-        if features == "public":
-            fits += [("boosted trees", epsilon, federation, max(runs // 5, 1)) for federation in ("masked", "full noise")]
-    return fits
+    """Learner, ε, federation and number of fits: all of them where a limit is held against, a fifth for what stands beside it."""
+    few = max(runs // 5, 1)
+    fits = [("linear", MAIN, federation, runs) for federation in FEDERATIONS]
+    fits += [("linear", epsilon, federation, few) for epsilon in EPSILONS if epsilon != MAIN for federation in ("masked", "full noise")]
+    if features == "public":
+        fits += [("linear", MAIN, WIRE, few), ("boosted trees", MAIN, "masked", runs), ("boosted trees", MAIN, "full noise", few)]
+        return fits + [("boosted trees", epsilon, "masked", few) for epsilon in EPSILONS if epsilon != MAIN]
+    return [*fits, ("boosted trees", MAIN, "masked", few)]
 
 
 def heart(options: Options) -> Measured:

@@ -32,6 +32,7 @@ from tacit.learn import (
     fit_boosted,
     fit_full_batch,
     fit_linear,
+    fit_means,
     fit_shared_network,
     fit_subspace,
     fit_survival,
@@ -104,6 +105,7 @@ OTHERS: dict[str, Callable[[LocalFederation], Any]] = {
     "tables of made-up records": lambda sites: fit_synthetic(replace(SPEC, target=EVERY_COLUMN), sites),
     "counts over time": lambda sites: count_over_time(CountSpec("at", 0, 3_600, 24, BUDGET), sites),
     "survival curves": lambda sites: fit_survival(SurvivalSpec("stay", "died", 1.0, 12, BUDGET), sites),
+    "means": lambda sites: fit_means(Domain.of(a=Numeric(-6, 6)), sites, budget=BUDGET),
     "statistics": stats,
 }
 

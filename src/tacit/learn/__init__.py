@@ -22,6 +22,7 @@ from tacit.learn.estimators import (
 from tacit.learn.forecaster import CountForecaster
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
 from tacit.learn.graphical import OTHER, sample_records
+from tacit.learn.means import Means, fit_means
 from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import fit_linear
 from tacit.learn.seasonal import Forecast, History, forecast
@@ -36,8 +37,8 @@ from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
 __all__ = [
     "AdditiveClassifier", "AdditiveRegressor", "AnomalyDetector", "AnomalyShape", "BoostedTreesClassifier", "BoostedTreesRegressor",
     "BoostingShape", "CountForecaster", "CountSpec", "DetectionClassifier", "EVERY_COLUMN", "Forecast", "FullBatchShape", "History",
-    "LearnSpec", "LinearClassifier", "LinearRegressor", "NetworkClassifier", "NetworkRegressor", "NetworkShape", "OTHER", "SequenceClassifier",
-    "SequenceShape", "SharedShape", "SurvivalCurve", "SurvivalCurves", "SurvivalSpec", "SynthesisShape", "Synthesizer", "TargetSpec",
-    "UNLABELLED", "converse", "count_over_time", "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear", "fit_network", "fit_sequence",
-    "fit_shared_network", "fit_subspace", "fit_survival", "fit_synthetic", "forecast", "sample_records",
+    "LearnSpec", "LinearClassifier", "LinearRegressor", "Means", "NetworkClassifier", "NetworkRegressor", "NetworkShape", "OTHER",
+    "SequenceClassifier", "SequenceShape", "SharedShape", "SurvivalCurve", "SurvivalCurves", "SurvivalSpec", "SynthesisShape", "Synthesizer",
+    "TargetSpec", "UNLABELLED", "converse", "count_over_time", "fit_anomaly", "fit_boosted", "fit_full_batch", "fit_linear", "fit_means",
+    "fit_network", "fit_sequence", "fit_shared_network", "fit_subspace", "fit_survival", "fit_synthetic", "forecast", "sample_records",
 ]

@@ -14,7 +14,8 @@ BINDING = ["utility.adult", "utility.nsl_kdd", "utility.fraud", "speed.trees", "
     "steps.mlp", "steps.cnn", "steps.transformer", "steps.memory", "noise.secure", "accounting.tightness", "noise.correlated",
     "forecast.coverage", "fraud.customer", "synthetic.adult",
     "attacks.fusion", "attacks.peers", "attacks.others", "attacks.selftest", "attacks.bounds", "attacks.memory", "logs.cryptopan", "logs.counts",
-    "logs.batch", "logs.stream", "logs.detection", "logs.sigma", "logs.leak", "sums.masked", "sums.scale", "sums.round", "federated.heart", "federated.poisoned",
+    "logs.batch", "logs.stream", "logs.detection", "logs.sigma", "logs.leak", "sums.masked", "sums.scale", "sums.round",
+    "federated.heart", "federated.poisoned",
 ]
 
 

@@ -9,6 +9,7 @@ from benchmarks.rows import (
     attacks,
     correlated,
     encrypted,
+    federated,
     forecast,
     fraud,
     log_counts,
@@ -17,6 +18,7 @@ from benchmarks.rows import (
     log_sigma,
     log_speed,
     logs,
+    poisoned,
     rounds,
     shadows,
     simulator,
@@ -29,7 +31,7 @@ from benchmarks.rows import (
 
 _MODULES = (
     utility, trees, shadows, simulator, anomaly, steps, accounting, correlated, forecast, fraud, synthetic, attacks, logs, log_counts, log_speed,
-    log_detection, log_sigma, log_leak, sums, rounds, encrypted,
+    log_detection, log_sigma, log_leak, sums, rounds, encrypted, federated, poisoned,
 )  # fmt: skip
 ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}
 

@@ -130,7 +130,7 @@ def test_scores_are_added_up_per_unit() -> None:
 
 
 def test_units_need_a_clip_and_shadows_come_in_pairs() -> None:
-    with pytest.raises(UsageError, match="units and clip together"):
+    with pytest.raises(UsageError, match="a clip beside units"):
         Pool(np.zeros((2, 3), np.uint8), np.zeros(3, np.int64), np.zeros(3, np.int64))
     with pytest.raises(UsageError, match="even number of shadows"):
         paired_membership(10, 3, rng=np.random.default_rng(0))

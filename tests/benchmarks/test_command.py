@@ -16,6 +16,7 @@ BINDING = ["utility.adult", "utility.nsl_kdd", "utility.fraud", "speed.trees", "
     "attacks.fusion", "attacks.peers", "attacks.others", "attacks.selftest", "attacks.bounds", "attacks.memory", "logs.cryptopan", "logs.counts",
     "logs.batch", "logs.stream", "logs.detection", "logs.sigma", "logs.leak", "sums.masked", "sums.scale", "sums.round",
     "encrypted.linear", "encrypted.latency", "encrypted.trees", "encrypted.sums", "encrypted.mlp",
+    "federated.heart", "federated.poisoned",
 ]
 
 

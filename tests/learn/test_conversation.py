@@ -236,9 +236,9 @@ def test_the_same_code_learns_from_one_curator_and_from_several_sites(
 
 
 def test_noise_that_sites_cannot_share_is_refused_before_anything_is_charged(easy_records: Records, spec: Make, guard: Make) -> None:
-    sites = [guard(part, budget=Budget(0.1, 1e-5)) for part in parts_of(easy_records(600), 2)]
+    sites = [guard(part, budget=Budget(0.001, 1e-5)) for part in parts_of(easy_records(600), 2)]
     with pytest.raises(UsageError, match="noise that several sites can share; a linear model of 4 columns"):
-        tacit.learn.fit_linear(spec("two classes", budget=Budget(0.1, 1e-5)), LocalFederation(sites))
+        tacit.learn.fit_linear(spec("two classes", budget=Budget(0.001, 1e-5)), LocalFederation(sites))
     assert all(site.ledger.notes == [] for site in sites)
 
 

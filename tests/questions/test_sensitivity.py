@@ -102,6 +102,7 @@ def questions(clip: int | None, seed: int) -> list[object]:
         scaled = None if clip is None else clip * 1024
         weights = rng.integers(-40_000, 40_000, (target.outputs, width)).astype(np.int32)
         found.append(LinearGradient(target, loss, DOMAIN, weights, scaled))
+        found.append(LinearGradient(target, loss, DOMAIN, weights, clip, 1024))
     found += [Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 2, None, clip), Moments(DOMAIN, 2, NUMERIC, clip), Moments(DOMAIN, 2, BINARY, clip)]
     bins, parts = found[4].frame.binning, found[5].partitions  # type: ignore[attr-defined]
     updates = tuple(Update(part, rng.integers(-60_000, 60_000, (part.size, 1)).astype(np.int32)) for part in parts)

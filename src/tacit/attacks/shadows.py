@@ -45,7 +45,7 @@ class Pool:
             of a linear one, in units of 1.
         labels: 0 or 1, ``[records]``.
         units: int64 ``[records]``, never decreasing; ``None`` if every record is a unit.
-        clip: largest length of one unit's contribution, in natural units; needed with ``units``.
+        clip: largest length of one unit's contribution, in natural units; needed with ``units``. Without them, of one record's gradient.
     """
 
     inputs: NDArray[Any]
@@ -54,8 +54,8 @@ class Pool:
     clip: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.units is None) != (self.clip is None):
-            raise UsageError("Expected units and clip together: shadows of a model per unit are clipped as it was.")
+        if self.units is not None and self.clip is None:
+            raise UsageError("Expected a clip beside units: shadows of a model per unit are clipped as it was.")
 
     def chunks(self) -> Iterator[slice]:
         """Slices of a few thousand records that never split a unit."""
@@ -236,7 +236,10 @@ def batched_linear_shadows(
 
 
 def _linear_sums(pool: Pool, rows: slice, design: Matrix, *, slopes: Matrix) -> NDArray[np.float64]:
-    """Gradient sums ``[shadows, width]``, clipped per unit where units are given."""
+    """Gradient sums ``[shadows, width]``, clipped per unit, or per row where no units are given."""
+    if pool.units is None and pool.clip is not None:
+        lengths = np.abs(slopes) * np.sqrt(np.einsum("ij,ij->i", design, design))[:, None]
+        slopes = slopes * np.minimum(1.0, pool.clip / np.maximum(lengths, 1e-12))
     if pool.units is None or pool.clip is None:
         return np.asarray(slopes.T @ design, np.float64)
     owner = (pool.units[rows] - pool.units[rows][0]).astype(np.int32)

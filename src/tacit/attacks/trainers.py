@@ -20,7 +20,7 @@ from tacit.attacks.targets import Target, as_target
 from tacit.errors import DataError, TacitError, UsageError
 from tacit.guarantee import Budget
 from tacit.guard import gdp_mu
-from tacit.learn.regression import ITERATIONS
+from tacit.learn.regression import ITERATIONS, Pace, usual_length
 from tacit.models import AdditiveModel, AnomalyModel, LinearModel, NetworkModel, Predictor, SequenceModel, SubspaceModel
 from tacit.models.base import as_columns
 from tacit.questions.linear import DESIGN_UNIT, design
@@ -296,10 +296,20 @@ class AdditiveTrainer:
             pool = Pool(self.model.frame.binning.bins(columns, rows), data.codes)
             margins = batched_shadows(self.model, pool, membership=members, noise_multiplier=self._noise(), rng=rng)
         else:
-            pool = Pool((design(columns, rows, self.model.domain) / DESIGN_UNIT).astype(np.float32), data.codes)
-            sigma = (self._noise() or 0.0) * math.sqrt(1 + len(self.model.domain.columns))
-            margins = batched_linear_shadows(self.model, pool, membership=members, iterations=ITERATIONS, sigma=sigma, rng=rng)
+            matrix = (design(columns, rows, self.model.domain) / DESIGN_UNIT).astype(np.float32)
+            pace, clip, sigma = self._pace(float(members.sum(axis=0).mean()))
+            pool = Pool(matrix, data.codes, clip=clip)
+            margins = batched_linear_shadows(self.model, pool, membership=members, iterations=pace.iterations, sigma=sigma, rng=rng)
         yield from margins.T
+
+    def _pace(self, size: float) -> tuple[Pace, float | None, float]:
+        """Steps, clip and noise of a linear model's training with so many records."""
+        columns = self.model.domain.columns
+        whole = math.sqrt(1 + len(columns))
+        usual, loudest = usual_length("logistic", [kind for _, kind in columns]), (self._noise() or 0.0) * whole
+        pace = Pace.at(loudest / max(size, 1.0), most=ITERATIONS, clip=usual / whole, parts=1 + len(columns))
+        sigma = loudest * math.sqrt(pace.iterations / ITERATIONS)
+        return (pace, usual, sigma * usual / whole) if pace.clipped else (pace, None, sigma)
 
     def _noise(self) -> float | None:
         """Noise of one step, as a multiple of one unit's bound: together the steps make most of the guarantee's μ (Dong et al. 2022, section 2.3)."""

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 
 import numpy as np
 
-from tacit.errors import OffPlan, Refused, UsageError
+from tacit.errors import OffPlan, Refused, RoundAborted, UsageError
+from tacit.federation.table import Parties
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, TrustModel
 from tacit.guard import MOST_SITES, Cost, Guard, Plan, Session, answer_with, stated
 from tacit.questions import Frame, Question, Select, SelectKeys, Update
 from tacit.questions.base import Sums
+
+Absent = Callable[[int], Collection[int]]
+"""Which sites, by number, do not answer at a step of the plan."""
+
+
+def _nobody(_step: int) -> Collection[int]:
+    return ()
 
 
 class LocalFederation:
@@ -23,21 +31,30 @@ class LocalFederation:
         (Agarwal et al. 2021). Each guard charges its own ledger for the whole plan before any of them answers. The process that adds is
         trusted: a single guard's answer carries one k-th of the noise, and nothing here hides it from the process.
 
+        With ``parties`` the noise is that of a masked round: each guard adds a share of 1 / (t - c), so that t answers less the noise of c
+        sites that pool what they know still carry the plan's variance, and n answers carry n / (t - c) times as much.
+
     Args:
         guards: at least two, about different records, with policies that agree on unit, relation and budget's δ.
+        parties: how many are needed and may collude, to simulate a masked federation; by default everyone is needed and the process is trusted.
+        absent: who does not answer at which step, to simulate sites that drop out; only with ``parties``.
 
     Raises:
-        UsageError: if there are fewer than two, more than 64, or their policies disagree.
+        UsageError: if there are fewer than two, more than 64, not as many as ``parties`` says, or their policies disagree.
     """
 
     mechanism = "skellam"
 
-    def __init__(self, guards: Sequence[Guard]) -> None:
+    def __init__(self, guards: Sequence[Guard], *, parties: Parties | None = None, absent: Absent = _nobody) -> None:
         if len(guards) < 2:
             raise UsageError(f"Expected at least two guards; got {len(guards)}. For one, use Curator.")
         if len(guards) > MOST_SITES:
             raise UsageError(f"Expected at most {MOST_SITES} guards, for whose shares of noise the accountant charges; got {len(guards)}.")
-        self.guards = tuple(guards)
+        if parties is None and absent is not _nobody:
+            raise UsageError("Expected parties beside absent: without them every site is needed. Pass parties=Parties.of(number of sites).")
+        if parties is not None and parties.sites != len(guards):
+            raise UsageError(f"Expected as many guards as parties.sites={parties.sites}; got {len(guards)}. Use Parties.of({len(guards)}).")
+        self.guards, self.parties, self.absent = tuple(guards), parties, absent
         terms = {(g.policy.unit, g.policy.relation, g.policy.rows_per_unit, g.policy.budget.delta) for g in guards}
         if len(terms) != 1:
             raise UsageError("Expected policies that agree on unit, relation, rows per unit and delta; these do not. Align them first.")
@@ -72,6 +89,30 @@ class LocalFederation:
         """Whether any guard's noise comes from a test seed."""
         return any(guard.deterministic for guard in self.guards)
 
+    @property
+    def share(self) -> Fraction:
+        """The part of the plan's variance that each guard adds."""
+        return Fraction(1, len(self.guards)) if self.parties is None else self.parties.share
+
+    @property
+    def trust(self) -> TrustModel:
+        """Whom a unit has to trust."""
+        sites = len(self.guards)
+        return TrustModel.distributed(sites, threshold=sites, colluding=0) if self.parties is None else self.parties.trust
+
+    def answering(self, step: int) -> tuple[int, ...]:
+        """The numbers of the sites that answer at a step.
+
+        Raises:
+            RoundAborted: if they are fewer than needed; what was charged stays charged.
+        """
+        missing = set(self.absent(step))
+        left = tuple(site for site in range(len(self.guards)) if site not in missing)
+        if self.parties is not None and len(left) < self.parties.threshold:
+            needed = self.parties.threshold
+            raise RoundAborted(f"Expected {needed} sites at step {step}; {len(left)} are left. Nothing was released; open a new plan.")
+        return left
+
     def size(self) -> int:
         """The sum of the guards' noised counts."""
         return sum(guard.size() for guard in self.guards)
@@ -85,8 +126,7 @@ class LocalFederation:
             Refused: what the first guard that refuses says; nothing is charged then.
         """
         _require_all(self.guards, plan)
-        share = Fraction(1, len(self.guards))
-        sessions = [guard.open(plan, share=share) for guard in self.guards]
+        sessions = [guard.open(plan, share=self.share) for guard in self.guards]
         return FederatedConversation(self, plan, sessions, _charge_of(self.guards[0]))
 
 
@@ -116,8 +156,13 @@ class FederatedConversation:
     first_charge: tuple[int, str]
 
     def ask(self, step: int, question: Question, *, model: tuple[Frame, Sequence[Update]] | None = None) -> Sums:
-        """The sum of the guards' noisy sums."""
-        return np.asarray(np.sum([answer_with(session, step, question, model=model) for session in self.sessions], axis=0), np.int64)
+        """The noisy sums of the guards that answer, added up.
+
+        Raises:
+            RoundAborted: if too few are left.
+        """
+        answering = [self.sessions[site] for site in self.federation.answering(step)]
+        return np.asarray(np.sum([answer_with(session, step, question, model=model) for session in answering], axis=0), np.int64)
 
     def select(self, step: int, question: Select | SelectKeys) -> dict[str, tuple[str, ...]]:
         """Not possible without one curator."""
@@ -127,10 +172,9 @@ class FederatedConversation:
     def guarantee(self) -> Guarantee:
         """For one unit at one site, against whoever sees only sums."""
         guards = self.federation.guards
-        sites = len(guards)
         return stated(
             self.plan, others=[self.federation.count_cost], rule=guards[0].policy.accounting, scope=guards[0].scope,
-            trust=TrustModel.distributed(sites, threshold=sites, colluding=0), deterministic=self.federation.deterministic,
+            trust=self.federation.trust, deterministic=self.federation.deterministic,
         )
 
     @property

@@ -205,10 +205,12 @@ def _natural(text: str) -> tuple[int, float, str]:
 
 Learn = Callable[[Grounds, Plan, int], Steps[tuple[Update, ...]]]
 Fitted = TypeVar("Fitted")
+Outlays = list[Outlay] | Callable[[int], list[Outlay]]
+"""A plan's steps, or what they are for so many units (noised)."""
 
 
 def open_and_run(
-    spec: LearnSpec, aggregator: Aggregator, outlays: list[Outlay], *, whole: Callable[[Preparation], Steps[Fitted]],
+    spec: LearnSpec, aggregator: Aggregator, outlays: Outlays, *, whole: Callable[[Preparation], Steps[Fitted]],
 ) -> tuple[Fitted, Plan, Conversation]:
     """One plan, charged once, then the whole conversation; what it returned, and what paid for it.
 
@@ -220,7 +222,8 @@ def open_and_run(
             f"Expected a declared domain and declared classes for several sites; «{spec.asked[0]}» is not declared. Only one curator can find them."
         )
     size = aggregator.size()
-    plan = planned(outlays, budget=spec.budget, aggregator=aggregator, purpose=spec.purpose, run=spec.run)
+    found = outlays if isinstance(outlays, list) else outlays(size)
+    plan = planned(found, budget=spec.budget, aggregator=aggregator, purpose=spec.purpose, run=spec.run)
     conversation = aggregator.open(plan)
     try:
         return converse(whole(Preparation(spec, aggregator, plan, size)), conversation), plan, conversation

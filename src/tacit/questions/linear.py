@@ -32,6 +32,7 @@ from tacit.questions.structure import pack, unpack
 DESIGN_UNIT = 1 << 10
 """Steps per 1.0 of a design column, whose values lie in [-1, 1]."""
 
+_STEPS = tuple(1 << power for power in range(DESIGN_UNIT.bit_length()))
 _ROWS = 8_192
 _NUMBERS = 1 << 22  # of all rows at once, 32 MiB
 _LOG_ABOVE = 50.0
@@ -91,10 +92,15 @@ class LinearGradient:
         loss: logistic, softmax or squared.
         domain: the features.
         weights: int32 ``[outputs, width]``, in margin steps per 1.0 of the design.
-        clip: largest length of one unit's gradient in steps of GRID · DESIGN_UNIT; ``None`` if every row is a unit.
+        clip: largest length of one unit's gradient in answer steps; ``None`` if every row is a unit, and none is clipped.
+        step: steps of GRID · DESIGN_UNIT to one answer step: 1, or up to DESIGN_UNIT where sites share noise and every bit travels.
 
     Guarantees:
-        One row's gradient has length at most (1, √2 or 1 by loss) · √(1 + columns), and 1 + columns places per output that are not zero.
+        One row's gradient has length at most (1, √2 or 1 by loss) · √(1 + columns), and 1 + columns places per output that are not zero. With
+        longer answer steps each row is rounded to them before it is clipped and added up, and at most half a step too long in each place.
+
+    Raises:
+        UsageError: if ``step`` is no power of two up to DESIGN_UNIT.
     """
 
     target: Target
@@ -102,7 +108,12 @@ class LinearGradient:
     domain: Domain
     weights: NDArray[np.int32]
     clip: int | None = None
+    step: int = 1
     kind: ClassVar[str] = "linear@1"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.step, bool) or self.step not in _STEPS:
+            raise UsageError(f"Expected step={self.step!r} to be a power of two from 1 to {DESIGN_UNIT}.")
 
     @property
     def size(self) -> int:
@@ -114,8 +125,10 @@ class LinearGradient:
         if self.clip is not None:
             return Bounds.from_l2(self.clip, size=self.size, relation=relation)
         parts = 1 + len(self.domain.columns)
-        length = GRID * DESIGN_UNIT * math.sqrt(squared_length(self.loss, hessian=False) * parts)
-        return Bounds.from_l2(length, size=min(self.size, self.target.outputs * parts * relation.factor), relation=relation)
+        touched = self.target.outputs * parts
+        rounding = 0.0 if self.step == 1 else 0.5 * math.sqrt(touched)
+        length = GRID * DESIGN_UNIT / self.step * math.sqrt(squared_length(self.loss, hessian=False) * parts) + rounding
+        return Bounds.from_l2(length, size=min(self.size, touched * relation.factor), relation=relation)
 
     def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
         """int64 ``[outputs * width]``."""
@@ -131,9 +144,21 @@ class LinearGradient:
         gradient = self._gradient(matrix, labels)
         if self.clip is None:
             _require_rows_are_units(units)
-            return np.asarray(gradient.T @ matrix, np.int64).ravel()
-        owner = np.arange(len(labels)) if units is None else units
-        return _clipped_units((gradient[:, :, None] * matrix[:, None, :]).reshape(len(labels), self.size), owner, self.clip)
+            if self.step == 1:
+                return np.asarray(gradient.T @ matrix, np.int64).ravel()
+        total = np.zeros(self.size, np.int64)
+        for rows in unit_slices(units, len(labels), max(64, min(_ROWS, _NUMBERS // self.size))):
+            total += self._products(gradient[rows], matrix[rows], None if units is None else units[rows])
+        return total
+
+    def _products(self, gradient: NDArray[np.float64], matrix: NDArray[np.float64], units: NDArray[np.int64] | None) -> Sums:
+        """Row by row: what is rounded or clipped cannot be one matrix product."""
+        vectors = (gradient[:, :, None] * matrix[:, None, :]).reshape(len(matrix), self.size)
+        if self.step > 1:
+            vectors = np.rint(vectors / self.step)
+        if self.clip is None:
+            return np.asarray(vectors.sum(axis=0), np.int64)
+        return _clipped_units(vectors, np.arange(len(matrix)) if units is None else units, self.clip)
 
     def _gradient(self, matrix: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.float64]:
         """Whole numbers ``[rows, outputs]``: products and sums stay below 2^53, so float64 is exact."""
@@ -148,17 +173,18 @@ class LinearGradient:
 
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain form."""
-        return {
+        plain = {
             "kind": self.kind, "target": self.target.to_dict(), "loss": self.loss, "domain": self.domain.to_dict(),
             "weights": pack(self.weights), "clip": self.clip,
         }
+        return plain if self.step == 1 else {**plain, "step": self.step}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> LinearGradient:
         """The question that `to_dict` described."""
         target = Target.from_dict(data["target"])
         weights = unpack(data["weights"], "int32").reshape(target.outputs, -1)
-        return cls(target, str(data["loss"]), Domain.from_dict(data["domain"]), weights, data["clip"])
+        return cls(target, str(data["loss"]), Domain.from_dict(data["domain"]), weights, data["clip"], int(data.get("step", 1)))
 
 
 @dataclass

@@ -9,6 +9,7 @@ softmax the length of (p - e_y, c·p(1 - p)) is at most √2 for c <= 2, reached
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -43,6 +44,11 @@ def squared_length(loss: str, *, hessian: bool) -> float:
     if loss == "softmax":
         return 2.0
     return 1.0 + HESSIAN_SCALE["squared"] ** 2 if hessian else 1.0
+
+
+def first_length(loss: str, outputs: int) -> float:
+    """Length of one record's gradient at margin zero, at most: ½ for two classes, √(1 − 1/k) for k, 1 for a number."""
+    return {"logistic": 0.5, "softmax": math.sqrt(1 - 1 / max(outputs, 2))}.get(loss, 1.0)
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import secrets
 import time
@@ -104,6 +106,10 @@ class _Taker:
     async def read(self, request: Request, split: Callable[[bytes], Any]) -> Any:
         """What a body is made of; its bytes are counted until it has been taken apart.
 
+        Args:
+            request: with the body.
+            split: takes it apart.
+
         Raises:
             BodyError: see `Bodies.read`; or what ``split`` says.
         """
@@ -111,7 +117,7 @@ class _Taker:
             body = await self.bodies.read(request, held)
             return split(body) if len(body) <= LARGE else await asyncio.to_thread(split, body)
 
-    async def deliver(self, lines: list[bytes], form: LineFormat, listener: str) -> Receipt:
+    async def deliver(self, lines: list[bytes], form: LineFormat, listener: str, marks: list[bytes]) -> Receipt:
         """The receipt, once everything is durable.
 
         Raises:
@@ -120,7 +126,7 @@ class _Taker:
         if not lines:
             return Receipt(0)
         try:
-            future = self.delivery.submit(lines, form, listener=listener)
+            future = self.delivery.submit(lines, form, listener=listener, marks=marks)
             return await asyncio.wait_for(asyncio.wrap_future(future), self.limits.longest_wait)
         except Closed:
             raise BodyError(503, "the pipeline is being closed; send this again later") from None
@@ -179,8 +185,8 @@ class _Bulk:
         try:
             if index is not None and not elastic.acceptable(index):
                 raise BodyError(400, "the name of the index is none")
-            items, lines = await self._taker.read(request, lambda body: elastic.parsed(body, index))
-            receipt = await self._taker.deliver(lines, self._form, "bulk")
+            items, lines, marks = await self._taker.read(request, lambda body: _bulk(body, index))
+            receipt = await self._taker.deliver(lines, self._form, "bulk", marks)
         except BodyError as error:
             return self._failed(error.status, str(error))
         except Exception as error:
@@ -221,7 +227,8 @@ class _Hec:
         if not self._taker.allows(request, "hec"):
             return self._denied(request)
         try:
-            await self._taker.deliver(await self._taker.read(request, split), form, "hec")
+            lines, marks = await self._taker.read(request, lambda body: _marked(split(body), body))
+            await self._taker.deliver(lines, form, "hec", marks)
         except splunk.HecError as error:
             return _json(splunk.answer(error.code, number=error.number), error.status)
         except BodyError as error:
@@ -239,6 +246,22 @@ class _Hec:
             return _json(splunk.answer(2), 401)
         known = header.split(" ")[0].lower() in ("splunk", "bearer", "basic", "apikey")
         return _json(splunk.answer(4), 403) if known else _json(splunk.answer(3), 401)
+
+
+def _bulk(body: bytes, index: str | None) -> tuple[list[elastic.Item], list[bytes], list[bytes]]:
+    """Actions, documents, and the mark of each: the sender's own identifier, or its place in this body."""
+    items, lines = elastic.parsed(body, index)
+    _, marks = _marked(lines, body)
+    for item in items:
+        if item.line is not None and item.id is not None:
+            marks[item.line] = json.dumps([item.index, item.id]).encode()
+    return items, lines, marks
+
+
+def _marked(lines: list[bytes], body: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Lines, and a mark for each: a sender that repeats a request sends the same body."""
+    digest = hashlib.sha256(body).digest()
+    return lines, [digest + number.to_bytes(4, "big") for number in range(len(lines))]
 
 
 def _lines(body: bytes) -> list[bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import secrets
@@ -106,10 +105,6 @@ class _Taker:
     async def read(self, request: Request, split: Callable[[bytes], Any]) -> Any:
         """What a body is made of; its bytes are counted until it has been taken apart.
 
-        Args:
-            request: with the body.
-            split: takes it apart.
-
         Raises:
             BodyError: see `Bodies.read`; or what ``split`` says.
         """
@@ -117,7 +112,7 @@ class _Taker:
             body = await self.bodies.read(request, held)
             return split(body) if len(body) <= LARGE else await asyncio.to_thread(split, body)
 
-    async def deliver(self, lines: list[bytes], form: LineFormat, listener: str, marks: list[bytes]) -> Receipt:
+    async def deliver(self, lines: list[bytes], form: LineFormat, listener: str, marks: list[bytes] | None = None) -> Receipt:
         """The receipt, once everything is durable.
 
         Raises:
@@ -227,8 +222,7 @@ class _Hec:
         if not self._taker.allows(request, "hec"):
             return self._denied(request)
         try:
-            lines, marks = await self._taker.read(request, lambda body: _marked(split(body), body))
-            await self._taker.deliver(lines, form, "hec", marks)
+            await self._taker.deliver(await self._taker.read(request, split), form, "hec")
         except splunk.HecError as error:
             return _json(splunk.answer(error.code, number=error.number), error.status)
         except BodyError as error:
@@ -249,19 +243,16 @@ class _Hec:
 
 
 def _bulk(body: bytes, index: str | None) -> tuple[list[elastic.Item], list[bytes], list[bytes]]:
-    """Actions, documents, and the mark of each: the sender's own identifier, or its place in this body."""
+    """Actions, documents, and the mark of each: the sender's own identifier.
+
+    Without one a document is known by its bytes alone, since senders repeat events in other requests: rsyslog sends a batch that failed one by one.
+    """
     items, lines = elastic.parsed(body, index)
-    _, marks = _marked(lines, body)
+    marks = [b""] * len(lines)
     for item in items:
         if item.line is not None and item.id is not None:
             marks[item.line] = json.dumps([item.index, item.id]).encode()
     return items, lines, marks
-
-
-def _marked(lines: list[bytes], body: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Lines, and a mark for each: a sender that repeats a request sends the same body."""
-    digest = hashlib.sha256(body).digest()
-    return lines, [digest + number.to_bytes(4, "big") for number in range(len(lines))]
 
 
 def _lines(body: bytes) -> list[bytes]:

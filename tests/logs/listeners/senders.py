@@ -51,8 +51,8 @@ module(load="imfile")
 template(name="whole" type="string" string="%msg%")
 input(type="imfile" file="{folder}/input.log" tag="t" ruleset="out" persistStateInterval="10000" freshStartTail="off")
 ruleset(name="out") {{
-  action({action} template="whole" queue.type="LinkedList" queue.size="20000" queue.dequeueBatchSize="1000" action.resumeRetryCount="-1"
-         action.resumeInterval="1")
+  action({action} template="whole" queue.type="LinkedList" queue.size="20000" queue.dequeueBatchSize="1000" queue.workerThreads="{workers}"
+         action.resumeRetryCount="-1" action.resumeInterval="1")
 }}
 """
 ACTIONS = {
@@ -141,7 +141,9 @@ class Served:
 
 def rsyslog(folder: Path, kind: str, port: int) -> Callable[[], None]:
     module, action = ACTIONS[kind]
-    config = RSYSLOG.format(folder=folder, load=f'module(load="{module}")' if module else "", action=action.format(folder=folder, port=port))
+    workers = 4 if kind == "omelasticsearch" else 1
+    load = f'module(load="{module}")' if module else ""
+    config = RSYSLOG.format(folder=folder, load=load, workers=workers, action=action.format(folder=folder, port=port))
     (folder / "rsyslog.conf").write_text(config)
     return running([str(RSYSLOGD), "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")], folder, os.environ)
 
@@ -151,7 +153,7 @@ def syslog_ng(folder: Path, kind: str, port: int) -> Callable[[], None]:
     name = kind.removeprefix("syslog-ng-")
     tls = SYSLOG_NG_TLS.format(folder=folder) if name == "tls" else ""
     (folder / "syslog-ng.conf").write_text(SYSLOG_NG.format(folder=folder, port=port, kind=name, tls=tls))
-    libraries = [str(path) for path in Path(root or "/").glob("usr/lib/**/") if path.name in ("syslog-ng", "x86_64-linux-gnu", "aarch64-linux-gnu")]
+    libraries = [f"{root}/usr/lib/syslog-ng", *(str(path) for where in ("lib", "usr/lib") for path in Path(root or "/").glob(f"{where}/*-linux-gnu"))]
     command = [f"{root}/usr/sbin/syslog-ng", "-F", "--no-caps", "-f", str(folder / "syslog-ng.conf"), "-R", str(folder / "persist"),
                "-c", str(folder / "ctl"), "-p", str(folder / "pid")]
     if root:

@@ -42,6 +42,7 @@ LISTEN = {"tcp": "tcp", "tls": "tls", "relp": "relp", "syslog-ng-tcp": "tcp", "s
 _N = re.compile(rb'"n":(\d+)')
 _ID = re.compile(rb'"tacit.id":"([^"]+)"')
 
+# A queue that holds everything: when it is full for two seconds (queue.timeoutEnqueue), rsyslog itself discards what comes.
 RSYSLOG = """
 global(workDirectory="{folder}" maxMessageSize="64k" processInternalMessages="off"
        defaultNetstreamDriverCAFile="{folder}/ca.pem" defaultNetstreamDriverCertFile="{folder}/client.pem"
@@ -51,7 +52,7 @@ module(load="imfile")
 template(name="whole" type="string" string="%msg%")
 input(type="imfile" file="{folder}/input.log" tag="t" ruleset="out" persistStateInterval="10000" freshStartTail="off")
 ruleset(name="out") {{
-  action({action} template="whole" queue.type="LinkedList" queue.size="20000" queue.dequeueBatchSize="1000" queue.workerThreads="{workers}"
+  action({action} template="whole" queue.type="LinkedList" queue.size="{size}" queue.dequeueBatchSize="{batch}" queue.workerThreads="{workers}"
          action.resumeRetryCount="-1" action.resumeInterval="1")
 }}
 """
@@ -139,11 +140,13 @@ class Served:
 # ------------------------------------------------------------------------------------------------------------------- senders
 
 
-def rsyslog(folder: Path, kind: str, port: int) -> Callable[[], None]:
+def rsyslog(folder: Path, kind: str, port: int, count: int) -> Callable[[], None]:
     module, action = ACTIONS[kind]
     workers = 4 if kind == "omelasticsearch" else 1
     load = f'module(load="{module}")' if module else ""
-    config = RSYSLOG.format(folder=folder, load=load, workers=workers, action=action.format(folder=folder, port=port))
+    batch = 1_000 if count > 100_000 else 100
+    action = action.format(folder=folder, port=port)
+    config = RSYSLOG.format(folder=folder, load=load, workers=workers, size=2 * count, batch=batch, action=action)
     (folder / "rsyslog.conf").write_text(config)
     return running([str(RSYSLOGD), "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")], folder, os.environ)
 
@@ -221,8 +224,8 @@ def ship(kind: str, count: int, folder: Path, *, padding: int = 0, kills: int = 
     began = time.monotonic()
     with ExitStack() as stack:
         stack.callback(served.kill)
-        stack.callback(client(kind, served.port, count) if kind in ("hec", "bulk")
-                       else rsyslog(folder, kind, served.port) if kind in ACTIONS else syslog_ng(folder, kind, served.port))
+        stack.callback(client(kind, served.port, count) if kind in ("hec", "bulk") else syslog_ng(folder, kind, served.port)
+                       if kind not in ACTIONS else rsyslog(folder, kind, served.port, count))
         for share in (0.2, 0.6)[:kills]:
             settled(served, share * count, 300)
             served.kill()
@@ -230,7 +233,7 @@ def ship(kind: str, count: int, folder: Path, *, padding: int = 0, kills: int = 
             served.start()
         settled(served, count, 100)
         seconds = time.monotonic() - began
-        settled(served, math.inf, 50)  # what came twice does not stand for what is still to come
+        settled(served, math.inf, 50 if count > 100_000 else 20)  # what came twice does not stand for what is still to come
     return {"sender": kind, "events": count, "kills": kills, "seconds": round(seconds, 1)} | counted(served.out, count)
 
 

@@ -41,7 +41,7 @@ def shipped(kind: str, tmp_path: Path, *options: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [
-    pytest.param("omelasticsearch", marks=needs("omelasticsearch")), pytest.param("relp", marks=needs("omrelp")), "hec", "bulk",
+    pytest.param("omelasticsearch", marks=needs("omelasticsearch")), pytest.param("relp", marks=needs("omrelp")), "hec",
 ])
 def test_nothing_is_lost_where_senders_hear_what_arrived(kind: str, tmp_path: Path) -> None:
     found = shipped(kind, tmp_path)

@@ -90,17 +90,25 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
 @logs.command()
 @click.argument("sample", type=click.Path())
 @click.option("--source", default="my-source", show_default=True, help="A public name of the source.")
-def plan(sample: str, source: str) -> None:
-    """Look at the records in SAMPLE and propose a policy, with a reason for every field. Read it before you use it."""
-    from tacit.logs.formats import by_name
+@click.option("--format", "form", help="How SAMPLE is written, such as syslog or nginx. [default: what its first lines look like]")
+def plan(sample: str, source: str, form: str | None) -> None:
+    """Look at the records in SAMPLE and propose a policy, with a reason for every field. Read it before you use it.
+
+    Every format that anonymise reads is read, and the proposal names it.
+    """
+    from tacit.logs.formats import NAMES, by_name, detect
     from tacit.logs.policies import propose
 
     lines = _first(sample)
-    parsed = by_name("json").parse(lines)
+    name = form or ("windows" if sample.endswith(".evtx") else detect(lines))
+    if name is None:
+        raise UsageError(f"Cannot tell how {sample} is written: its first lines fit no format. Name it with --format: {', '.join(NAMES)}.")
+    parsed = by_name(name).parse(lines)
     if not parsed.events:
-        raise UsageError(f"Expected JSON records, one per line, in {sample}; found none in its first {_SAMPLE:,} lines.")
-    click.echo(propose(parsed.events, source=source), nl=False)
-    click.echo(f"{len(parsed.events):,} records read, {len(parsed.damaged):,} damaged; fields beyond those found here will be left out", err=True)
+        raise UsageError(f"Expected records as {name} in {sample}; found none in its first {_SAMPLE:,} lines. Name another format with --format.")
+    click.echo(propose(parsed.events, source=source, form=name), nl=False)
+    read = f"{len(parsed.events):,} records read as {name}, {len(parsed.damaged):,} damaged"
+    click.echo(f"{read}; fields beyond those found here will be left out", err=True)
 
 
 @logs.command()

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from tests.logs.formats.samples import HEADS, LINES
 
 from tacit.cli.logs import logs
+from tacit.errors import UsageError
 from tacit.logs.anonymise import Anonymiser
 from tacit.logs.formats import by_name
 from tacit.logs.keys import EpochKey
@@ -48,6 +49,40 @@ def test_a_file_is_treated_into_a_file_of_its_format(name: str, tmp_path: Path) 
     assert b"keller" not in out.read_bytes().lower()
     assert b"10.0.0.1\t" not in out.read_bytes()
     assert b"share" not in out.read_bytes()
+
+
+@pytest.mark.parametrize("name", [*PACKS, "csv", "json"])
+def test_a_policy_is_proposed_for_a_sample_of_every_format_and_treats_it(name: str, tmp_path: Path) -> None:
+    source, policy, keys = tmp_path / "in.log", tmp_path / "policy.yaml", str(tmp_path / "keys.json")
+    lines = LINES.get(name, [b'{"user":"anna","src":"10.0.0.1"}'])
+    source.write_bytes(b"\n".join([*HEADS.get(name, []), *lines]) + b"\n")
+    proposed = CliRunner().invoke(logs, ["plan", str(source), "--source", "gate"], catch_exceptions=False)
+    found = SourcePolicy.parse(proposed.stdout)
+    assert found.format == ("apache" if name == "nginx" else name)
+    assert f"{len(lines)} records read as {found.format}, 0 damaged" in proposed.stderr
+    assert b"anna" not in proposed.stdout_bytes
+    if name in PACKS:
+        pack = SourcePolicy.pack(PACKS[name]).fields
+        shared = found.fields.keys() & pack.keys()
+        assert shared
+        assert all(found.fields[path].treatment == pack[path].treatment for path in shared)
+    policy.write_text(proposed.stdout)
+    call("keys", "init", "--keys", keys, "--tenant", "acme")
+    out = tmp_path / "out.jsonl"
+    call("anonymise", str(source), "--policy", str(policy), "--keys", keys, "--output", str(out))
+    assert out.read_bytes().count(b"\n") == len(lines)
+
+
+def test_a_format_can_be_named_and_one_that_nobody_can_tell_is_asked_for(tmp_path: Path) -> None:
+    source = tmp_path / "in.log"
+    source.write_bytes(b'{"event":{"kind":"alert"}}\n')
+    assert SourcePolicy.parse(CliRunner().invoke(logs, ["plan", str(source), "--format", "suricata"]).stdout).format == "suricata"
+    for content, options, match in ((b"some words\nmore words\n", [], "--format"), (b"", [], "--format"), (b"words\n", ["--format", "cef"], "as cef"),
+                                    (b"{}\n", ["--format", "xml"], "Expected a format")):
+        source.write_bytes(content)
+        error = CliRunner().invoke(logs, ["plan", str(source), *options]).exception
+        assert isinstance(error, UsageError)
+        assert match in str(error)
 
 
 def real(name: str, file: str, pack: str) -> tuple[list[bytes], bytes]:

@@ -16,7 +16,7 @@ from tacit.logs.formats import JsonLines
 from tacit.logs.keys import EpochKey
 from tacit.logs.policies import SourcePolicy
 from tacit.logs.stages import DeadLetters, Delivery
-from tacit.logs.stages.listeners import Certificates, Listeners, Setting, Spec, listener
+from tacit.logs.stages.listeners import Certificates, FollowListener, Listeners, Setting, Spec, listener
 from tacit.logs.stages.metrics import Metrics
 
 POLICY = SourcePolicy.parse("{version: 1, source: web, format: json, fields: {user: user, n: keep}}")
@@ -44,6 +44,7 @@ class Appended:
 
 
 def main(folder: Path, specs: list[str]) -> None:
+    FollowListener.poll, FollowListener.linger = 0.02, 0.2
     metrics = Metrics()
     tls = Certificates(folder / "server.pem", folder / "server.key", folder / "ca.pem") if (folder / "server.pem").exists() else None
     stopped = threading.Event()

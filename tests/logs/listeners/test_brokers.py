@@ -59,6 +59,9 @@ def test_records_of_a_topic(here: Callable[..., Here], cluster: tuple[str, Any],
     again = here(spec)
     wait_for(lambda: len(again.outlet.texts) >= 100, 120)
     assert sorted(again.outlet.numbers) == list(range(2_000, 2_100)), "what was committed does not come again"
+    produce(producer, range(2_000, 2_001))
+    wait_for(lambda: len(again.outlet.texts) == 101, 120)
+    assert len({json.loads(text)["tacit.id"] for text in again.outlet.texts}) == 101
 
 
 def test_what_is_not_delivered_is_not_committed(here: Callable[..., Here], cluster: tuple[str, Any], spec: str) -> None:
@@ -84,6 +87,15 @@ def test_a_killed_consumer_of_kafka_loses_nothing(apart: Callable[..., Apart], c
         running.kill()
     running.start()
     wait_for(lambda: len(running.numbers()) == 10_000, 240)
+    assert_one_id_each(running)
+
+
+def assert_one_id_each(running: Apart) -> None:
+    found: dict[int, set[str]] = {}
+    for event in running.events():
+        found.setdefault(event["n"], set()).add(event["tacit.id"])
+    assert all(len(ids) == 1 for ids in found.values())
+    assert len({next(iter(ids)) for ids in found.values()}) == len(found)
 
 
 def test_a_topic_as_an_outlet(cluster: tuple[str, Any]) -> None:
@@ -198,6 +210,7 @@ def test_a_killed_consumer_of_nats_loses_nothing(apart: Callable[..., Apart], se
         running.kill()
     running.start()
     wait_for(lambda: len(running.numbers()) == 10_000, 240)
+    assert_one_id_each(running)
     wait_for(lambda: asyncio.run(unacknowledged(server)) == (0, 0))
 
 

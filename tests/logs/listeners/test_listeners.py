@@ -168,6 +168,26 @@ class RelpSender:
         return int(number), content
 
 
+def ids(running: Here) -> list[str]:
+    return [json.loads(text)["tacit.id"] for text in running.outlet.texts]
+
+
+def test_equal_records_are_two_unless_the_sender_may_have_repeated_one(here: Callable[..., Here], tmp_path: Path) -> None:
+    plain = here(ANY)
+    for count in (1, 2):
+        with plain.connect() as sender:
+            sender.sendall(record(1) + b"\n")
+        wait_for(lambda count=count: len(plain.outlet.texts) == count)  # type: ignore[misc]
+    assert len(set(ids(plain))) == 2
+    answering = here("relp://127.0.0.1:0")
+    for _ in range(2):
+        with answering.connect() as connection:
+            sender_ = RelpSender(connection)
+            sender_.send(b"syslog", record(1))
+            assert sender_.answer()[1].startswith(b"200")
+    assert len(set(ids(answering))) == 1
+
+
 def test_relp_answers_when_it_is_durable_and_says_what_was_refused(here: Callable[..., Here]) -> None:
     running = here("relp://127.0.0.1:0")
     running.outlet.fails = True

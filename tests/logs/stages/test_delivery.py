@@ -91,6 +91,20 @@ def test_equal_lines_have_equal_ids_and_those_of_one_submission_a_number(make: C
     assert ids[2][:24] != ids[0]
 
 
+def test_marks_keep_equal_lines_apart_and_make_repetitions_equal(make: Callable[..., Delivery]) -> None:
+    held = Held()
+    delivery = make(held)
+    line = b'{"user":"anna"}'
+    for marks in ([b"a:0", b"a:16"], [b"a:16", b"a:32"], [b"a:0", b"a:0"]):
+        delivery.submit([line] * 2, FORM, marks=marks).result(10)
+    delivery.submit([line], FORM).result(10)
+    ids = [str(event["tacit.id"]) for event in held.events]
+    assert ids[1] == ids[2]
+    assert ids[0] == ids[4]
+    assert ids[5] == ids[0] + "-1"
+    assert len(set(ids)) == 5
+
+
 def test_an_id_of_the_sender_does_not_pass(dead: DeadLetters) -> None:
     held = Held()
     policy = SourcePolicy.parse('{version: 1, source: web, format: json, fields: {"**": keep}}')

@@ -87,6 +87,17 @@ def test_answers_item_by_item(serving: Start) -> None:
     assert server.events("dead-letters.jsonl")[0]["record"] == "[1]"
 
 
+def test_the_senders_identifier_tells_equal_documents_apart(serving: Start) -> None:
+    server = serving()
+    one, other = ({"index": {"_index": "logs", "_id": name}} for name in "ab")
+    for pairs in ([(one, {"n": 1}), (other, {"n": 1})], [(one, {"n": 1})], [({"index": {"_id": "b"}}, {"n": 1})], [({"index": {}}, {"n": 1})] * 2):
+        assert httpx.post(f"{server.url}/logs/_bulk", content=bulk(*pairs)).json()["errors"] is False
+    ids = [event["tacit.id"] for event in server.events()]
+    assert ids[0] == ids[2] != ids[1] == ids[3]
+    assert ids[5] == ids[4] + "-1"
+    assert len(set(ids)) == 4
+
+
 def test_what_is_no_bulk_request_is_refused_as_a_whole(serving: Start) -> None:
     server = serving()
     for body in (b"", b"\n", b"{}\n{}\n", b'{"index":1}\n{}\n', b'{"index":{}}\n', b"\xff\n", b'{"drop":{}}\n{}\n', b"[" * 10_000 + b"\n{}\n"):

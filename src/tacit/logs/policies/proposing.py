@@ -30,6 +30,9 @@ _NAMED: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("host", re.compile(r"(?:host|computer|workstation|machine|device|server|domain|fqdn)(?:[._]?name)?$", re.IGNORECASE)),
 )
 
+_PACKS = {"json": "ecs", "csv": "ecs", "apache": "web", "nginx": "web", "zeek-json": "zeek"}
+"""The pack of a format, where its name is another."""
+
 
 @dataclass
 class _Field:
@@ -46,7 +49,7 @@ class _Field:
             self.values.add(value)
 
 
-def propose(events: Iterable[dict[str, Any]], *, source: str) -> str:
+def propose(events: Iterable[dict[str, Any]], *, source: str, form: str = "json") -> str:
     """A policy as YAML, with a reason for every field.
 
     A field that a pack knows is treated as there. Otherwise its name and the look of its values decide, names of people and machines before all else;
@@ -69,14 +72,20 @@ def propose(events: Iterable[dict[str, Any]], *, source: str) -> str:
         treatment: address
         why: all values are addresses
     <BLANKLINE>
+
+    Args:
+        events: a sample.
+        source: its public name.
+        form: how its records are written, one of `tacit.logs.formats.NAMES`; a pack of that format is the one that is looked into.
     """
     found: dict[str, _Field] = {}
     for event in events:
         for path, value in _leaves(event, ""):
             found.setdefault(path, _Field()).see(value)
-    known = SourcePolicy.pack("ecs").fields
-    rules = {path: _rule(path, seen, known.get(path)) for path, seen in found.items()}
-    policy = SourcePolicy(source, "json", rules)
+    pack = _PACKS.get(form, form)
+    known = SourcePolicy.pack(pack).fields
+    rules = {path: _rule(path, seen, known.get(path), pack) for path, seen in found.items()}
+    policy = SourcePolicy(source, form, rules)
     return "# A proposal from a sample: read every line before you use it.\n" + policy.to_yaml()
 
 
@@ -92,9 +101,9 @@ def _leaves(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _rule(path: str, seen: _Field, known: FieldRule | None) -> FieldRule:
+def _rule(path: str, seen: _Field, known: FieldRule | None, pack: str) -> FieldRule:
     if known is not None:
-        return FieldRule(path, known.treatment, known.options, known.why or "as in the pack «ecs»")
+        return FieldRule(path, known.treatment, known.options, known.why or f"as in the pack «{pack}»")
     for treatment, pattern in _NAMED:
         if pattern.search(path):
             return FieldRule(path, treatment, why=f"its name says that it {'is secret' if treatment == 'drop' else 'names somebody'}")

@@ -75,6 +75,7 @@ class _Work:
     lines: Sequence[bytes]
     form: LineFormat
     size: int
+    marks: Sequence[bytes] | None = None
     future: Future[Receipt] = field(default_factory=Future)
     refused: list[tuple[int, str]] = field(default_factory=list)
     written: int = 0
@@ -94,9 +95,10 @@ class Delivery:
 
     Guarantees:
         *At least once.* A future is resolved only when every outlet holds the events durably and every refused line is durably in the dead letters.
-        Whoever sends again what was not acknowledged loses nothing, also if this process is killed at any point. With ``ids`` equal lines have
-        equal ``tacit.id`` within an epoch (24 hexadecimal digits of HMAC-SHA256 under the epoch's key; ``-1``, ``-2`` ... for equal lines of one
-        submission), so that what came twice is recognised.
+        Whoever sends again what was not acknowledged loses nothing, also if this process is killed at any point. With ``ids`` every event has a
+        ``tacit.id``: 24 hexadecimal digits of HMAC-SHA256 under the epoch's key over the record's mark and its line; ``-1``, ``-2`` ... for those
+        that are equal in both within one submission. A mark is what a listener knows a record by apart from its bytes, and what is the same when
+        the record comes again: so what came twice is recognised, and equal lines of two records are not taken for one.
 
         *Bounded.* Never more than ``limits.most_bytes`` of lines wait (each counts for 64 bytes more than it has).
 
@@ -152,13 +154,17 @@ class Delivery:
         """Whether everything works and more is taken."""
         return not self._failing and not self._closing and self._waiting < self.limits.most_bytes and self._thread.is_alive()
 
-    def submit(self, lines: Sequence[bytes], form: LineFormat, *, listener: str = "other") -> Future[Receipt]:
+    def submit(
+        self, lines: Sequence[bytes], form: LineFormat, *, listener: str = "other", marks: Sequence[bytes] | None = None
+    ) -> Future[Receipt]:
         """Take lines, if there is room; may be called from any thread, and never waits.
 
         Args:
             lines: without their newlines; they must not change afterwards.
             form: how they are written.
             listener: its name, for the metrics.
+            marks: for each line what tells it from an equal one and is the same when it is sent again: a place in a file, an offset, the sender's
+                own identifier. Without them equal lines have equal identifiers.
 
         Returns:
             Resolved when everything is durable. Cancelled, it is dropped if it has not begun yet.
@@ -171,7 +177,7 @@ class Delivery:
         size = sum(map(len, lines)) + _PER_LINE * len(lines)
         if size > self.limits.most_bytes:
             raise UsageError(f"Expected a submission of at most {self.limits.most_bytes:,} bytes; got {size:,}. Divide it.")
-        work = _Work(lines, form, size)
+        work = _Work(lines, form, size, marks)
         with self._changed:
             if self._closing:
                 raise Closed("The pipeline is being closed. Send this again later.")
@@ -307,10 +313,12 @@ class Delivery:
         found = []
         for text, place in zip(texts, places, strict=True):
             work, line = batch.works[place], batch.works[place].lines[batch.places[place]]
-            name = (id(work), line)
+            mark = b"" if work.marks is None else work.marks[batch.places[place]]
+            content = len(mark).to_bytes(4, "big") + mark + line
+            name = (id(work), content)
             number = seen[name]
             seen[name] += 1
-            identifier = hmac.digest(key, line, hashlib.sha256).hex()[:24] + (f"-{number}" if number else "")
+            identifier = hmac.digest(key, content, hashlib.sha256).hex()[:24] + (f"-{number}" if number else "")
             found.append(with_member(text, "tacit.id", f'"{identifier}"'))
         return found
 

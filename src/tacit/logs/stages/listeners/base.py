@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -71,8 +72,12 @@ class Door:
         self._delivery, self._form, self._metrics = delivery, form, metrics
         self._counter = _counter(metrics)
 
-    async def submit(self, lines: Sequence[bytes]) -> Future[Receipt]:
+    async def submit(self, lines: Sequence[bytes], marks: Sequence[bytes] | None = None) -> Future[Receipt]:
         """Hand lines in; while the queue is full this waits, and its caller reads nothing.
+
+        Args:
+            lines: without their newlines.
+            marks: see `Delivery.submit`.
 
         Raises:
             Closed: the pipeline is being closed.
@@ -80,16 +85,16 @@ class Door:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return self._delivery.submit(lines, self._form, listener=self.listener)
+                return self._delivery.submit(lines, self._form, listener=self.listener, marks=marks)
             except Closed:
                 raise
             except Busy:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def deliver(self, lines: Sequence[bytes]) -> Receipt:
+    async def deliver(self, lines: Sequence[bytes], marks: Sequence[bytes] | None = None) -> Receipt:
         """Hand lines in and wait until they are durable."""
-        return await receipt(await self.submit(lines))
+        return await receipt(await self.submit(lines, marks))
 
     def count(self, what: str, amount: int = 1) -> None:
         """Count a fault or an event of the listener, under a public name."""
@@ -104,6 +109,12 @@ class Door:
 async def receipt(future: Future[Receipt]) -> Receipt:
     """What became of a submission; cancelling this does not take the submission back."""
     return await asyncio.shield(asyncio.wrap_future(future))
+
+
+def unique(count: int) -> list[bytes]:
+    """Marks that no other record has, for senders that send nothing twice."""
+    once = os.urandom(12)
+    return [once + number.to_bytes(4, "big") for number in range(count)]
 
 
 async def readable(listening: socket.socket) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tacit.errors import TacitError, UsageError
 from tacit.logs.formats import LineFormat
 from tacit.logs.stages.delivery import Delivery, Receipt
-from tacit.logs.stages.listeners.base import Bounds, Door, readable, receipt, refused_address
+from tacit.logs.stages.listeners.base import Bounds, Door, readable, receipt, refused_address, unique
 from tacit.logs.stages.listeners.framing import Dialect, Item, Malformed, RelpStream, SyslogStream
 from tacit.logs.stages.metrics import Metrics
 
@@ -265,7 +265,11 @@ class _Session:
     async def _hand_in(self, items: list[Item]) -> None:
         lines = [item.line for item in items if item.line is not None]
         self.flying += 1
-        await self._flights.put((await self._door.submit(lines) if lines else None, items))
+        await self._flights.put((await self._door.submit(lines, self._marks(len(lines))) if lines else None, items))
+
+    def _marks(self, count: int) -> list[bytes] | None:
+        """A record that its sender does not send again is itself, also if another is equal to it."""
+        return None if self._dialect.acknowledges else unique(count)
 
     async def _answering(self, writer: asyncio.StreamWriter) -> None:
         """Answer what is durable, in the order in which it came."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from tacit.logs.formats import LineFormat
 from tacit.logs.stages.delivery import Delivery, Receipt
-from tacit.logs.stages.listeners.base import Bounds, Door, readable, receipt, refused_address
+from tacit.logs.stages.listeners.base import Bounds, Door, readable, receipt, refused_address, unique
 from tacit.logs.stages.metrics import Metrics
 
 _LOG = logging.getLogger("tacit.logs.stages")
@@ -89,7 +89,7 @@ class UdpListener:
         if lines:
             while len(self._flights) >= self._bounds.flying or (self._flights and self._flights[0].done()):
                 await self._landed()
-            self._flights.append(await self._door.submit(lines))
+            self._flights.append(await self._door.submit(lines, unique(len(lines))))
         return len(lines)
 
     async def _landed(self) -> None:

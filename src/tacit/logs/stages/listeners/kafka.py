@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tacit.errors import ConfigError, DataError, MissingExtra, StorageError
 from tacit.logs.stages.delivery import Receipt
-from tacit.logs.stages.listeners.base import Door, receipt
+from tacit.logs.stages.listeners.base import Door
 
 if TYPE_CHECKING:
     from tacit.logs.stages.listeners.spec import Setting, Spec
@@ -94,7 +94,8 @@ class KafkaListener:
     def _deliver(self, messages: list[Any], loop: asyncio.AbstractEventLoop) -> None:
         lines = [value for message in messages if (value := message.value())]
         if lines:
-            done = asyncio.run_coroutine_threadsafe(self._delivered(lines), loop)
+            marks = [f"{message.topic()}/{message.partition()}/{message.offset()}".encode() for message in messages if message.value()]
+            done = asyncio.run_coroutine_threadsafe(self._door.deliver(lines, marks), loop)
             self._await(done)
             done.result()
         last = {message.partition(): message.offset() + 1 for message in messages}
@@ -105,9 +106,6 @@ class KafkaListener:
         except self._client.KafkaException as error:  # a rebalance has taken the partition: whoever has it now reads it again
             self._door.count("commit failed")
             _LOG.warning("%s could not commit (%s); the records may come twice", self.name, code(error))
-
-    async def _delivered(self, lines: list[bytes]) -> Receipt:
-        return await receipt(await self._door.submit(lines))
 
     def _await(self, done: Future[Receipt]) -> None:
         """Wait, and let the client send its heartbeats."""

@@ -8,7 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from tacit.errors import MissingExtra, StorageError
-from tacit.logs.stages.listeners.base import Door, receipt
+from tacit.logs.stages.listeners.base import Door
 
 if TYPE_CHECKING:
     from tacit.logs.stages.listeners.spec import Setting, Spec
@@ -88,15 +88,14 @@ class NatsListener:
     async def _deliver(self, messages: list[Any]) -> None:
         lines = [message.data for message in messages if message.data]
         if lines:
-            delivering = asyncio.ensure_future(self._delivered(lines))
+            about = [message.metadata for message in messages if message.data]
+            marks = [f"{one.stream}/{one.sequence.stream}".encode() for one in about]
+            delivering = asyncio.ensure_future(self._door.deliver(lines, marks))
             while not (await asyncio.wait([delivering], timeout=_LATE))[0]:
                 await self._each(messages, "in_progress")
             delivering.result()
         await self._each(messages, "ack")
         self._door.checkpoint()
-
-    async def _delivered(self, lines: list[bytes]) -> None:
-        await receipt(await self._door.submit(lines))
 
     async def _each(self, messages: list[Any], what: str) -> None:
         """Tell the server; what does not reach it comes again."""

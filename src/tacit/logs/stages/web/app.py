@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import time
@@ -111,7 +112,7 @@ class _Taker:
             body = await self.bodies.read(request, held)
             return split(body) if len(body) <= LARGE else await asyncio.to_thread(split, body)
 
-    async def deliver(self, lines: list[bytes], form: LineFormat, listener: str) -> Receipt:
+    async def deliver(self, lines: list[bytes], form: LineFormat, listener: str, marks: list[bytes] | None = None) -> Receipt:
         """The receipt, once everything is durable.
 
         Raises:
@@ -120,7 +121,7 @@ class _Taker:
         if not lines:
             return Receipt(0)
         try:
-            future = self.delivery.submit(lines, form, listener=listener)
+            future = self.delivery.submit(lines, form, listener=listener, marks=marks)
             return await asyncio.wait_for(asyncio.wrap_future(future), self.limits.longest_wait)
         except Closed:
             raise BodyError(503, "the pipeline is being closed; send this again later") from None
@@ -179,8 +180,8 @@ class _Bulk:
         try:
             if index is not None and not elastic.acceptable(index):
                 raise BodyError(400, "the name of the index is none")
-            items, lines = await self._taker.read(request, lambda body: elastic.parsed(body, index))
-            receipt = await self._taker.deliver(lines, self._form, "bulk")
+            items, lines, marks = await self._taker.read(request, lambda body: _bulk(body, index))
+            receipt = await self._taker.deliver(lines, self._form, "bulk", marks)
         except BodyError as error:
             return self._failed(error.status, str(error))
         except Exception as error:
@@ -239,6 +240,19 @@ class _Hec:
             return _json(splunk.answer(2), 401)
         known = header.split(" ")[0].lower() in ("splunk", "bearer", "basic", "apikey")
         return _json(splunk.answer(4), 403) if known else _json(splunk.answer(3), 401)
+
+
+def _bulk(body: bytes, index: str | None) -> tuple[list[elastic.Item], list[bytes], list[bytes]]:
+    """Actions, documents, and the mark of each: the sender's own identifier.
+
+    Without one a document is known by its bytes alone, since senders repeat events in other requests: rsyslog sends a batch that failed one by one.
+    """
+    items, lines = elastic.parsed(body, index)
+    marks = [b""] * len(lines)
+    for item in items:
+        if item.line is not None and item.id is not None:
+            marks[item.line] = json.dumps([item.index, item.id]).encode()
+    return items, lines, marks
 
 
 def _lines(body: bytes) -> list[bytes]:

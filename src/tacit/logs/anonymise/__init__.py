@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tacit.logs.anonymise.engine import UNKNOWN_FIELD, Anonymiser, Table, Treated
+from tacit.logs.anonymise.reading import Lines
 
-__all__ = ["UNKNOWN_FIELD", "Anonymiser", "Table", "Treated"]
+__all__ = ["UNKNOWN_FIELD", "Anonymiser", "Lines", "Table", "Treated"]

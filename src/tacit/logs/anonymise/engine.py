@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tacit.logs.anonymise.native import Native, kernel, reads
+from tacit.logs.anonymise.reading import Lines
 from tacit.logs.anonymise.shapes import Column, Shapes
 from tacit.logs.anonymise.tree import tree_of
 from tacit.logs.formats import Event, json_writer, value_at, with_member
@@ -88,13 +90,22 @@ class Anonymiser:
         self._prior = None if prior is None else _Prior(policy, _tools(policy, prior, None))
         self._context = [name.split(".") if name else None for name in (policy.time, policy.entity, policy.unit)]
         self._rowwise = prior is not None or any(treatment is not None and not treatment.alone for treatment in self._treatments)
+        self._native = None if self._rowwise or kernel() is None else Native(
+            self._root, self._treatments, dropped=self._dropped, refuse=policy.unknown == "refuse", holds=self._holds, scrubber=self.tools.scrubber,
+        )
 
     def batch(self, events: Iterable[Event]) -> Treated:
         """Treat events."""
         return self._treated(events, Shapes.put_together)
 
     def texts(self, events: Iterable[Event]) -> Treated:
-        """The same, as JSON texts without spaces: what `batch` gives, written by a JSON writer."""
+        """The same, as JSON texts without spaces: what `batch` gives, written by a JSON writer.
+
+        Of `Lines` a compiled reader takes what it can, where it is installed.
+        """
+        if isinstance(events, Lines) and self._native is not None and reads(events.form):
+            with _no_collection():
+                return self._natively(self._native, events)
         return self._treated(events, Shapes.lines)
 
     def table(self, events: Iterable[Event]) -> Table:
@@ -111,14 +122,27 @@ class Anonymiser:
 
         A first pass over a file finds names also in texts that come before the first field that holds them.
         """
+        if isinstance(events, Lines) and self._native is not None and reads(events.form):
+            with _no_collection():
+                self._learn_natively(self._native, events)
+            return len(self.tools.identities)
         with _no_collection():
             shapes = Shapes(self._root, dropped=self._dropped, key_holds=lambda key: False)
             shapes.take_apart(events)
-            for number, column in shapes.columns.items():
-                treatment = self._treatments[number]
-                if treatment is not None and treatment.stage == FIRST:
-                    self._column(number, column, None, False)
+            for number in self._ordered(shapes.columns):
+                if self._stage(number) == FIRST:
+                    self._column(number, shapes.columns[number], None, False)
         return len(self.tools.identities)
+
+    def _learn_natively(self, native: Native, lines: Lines) -> None:
+        _, shapes = self._scanned(native, lines)
+        touched = set(native.touched())
+        for number in self._ordered({*shapes.columns, *touched}):
+            if self._stage(number) == FIRST:
+                if number in touched:
+                    native.treat(number, json_writer())
+                if number in shapes.columns:
+                    self._column(number, shapes.columns[number], None, False)
 
     def know(self, *, users: Iterable[str] = (), hosts: Iterable[str] = ()) -> int:
         """Enter accounts, e-mail addresses and hosts from a directory; returns how many identities the dictionary holds."""
@@ -127,6 +151,28 @@ class Anonymiser:
         for host in hosts:
             self.tools.names.host(host)
         return len(self.tools.identities)
+
+    def _natively(self, native: Native, lines: Lines) -> Treated:
+        """The texts of lines, most of them read by compiled code."""
+        others, shapes = self._scanned(native, lines)
+        write, touched = json_writer(), set(native.touched())
+        for number in self._ordered({*shapes.columns, *touched}):
+            if number in touched:
+                native.treat(number, write)
+            if number in shapes.columns:
+                self._column(number, shapes.columns[number], None, True)
+        _searched(self._texts(shapes), native.search, write)
+        if self._recorder is not None:
+            self._recorder.flush()
+        return _merged(lines, others, native.texts(), shapes)
+
+    def _scanned(self, native: Native, lines: Lines) -> tuple[list[int], Shapes]:
+        """Places of the lines that were left to other readers, and what those hold."""
+        others = native.scan(lines.lines)
+        shapes = Shapes(self._root, dropped=self._dropped, key_holds=self._holds, refuse=self.policy.unknown == "refuse")
+        shapes.take_apart(lines.some(others))
+        native.tell_unknown(shapes)
+        return others, shapes
 
     def _treated(self, events: Iterable[Event], write: Callable[[Shapes], list[Any]]) -> Treated:
         text = write is Shapes.lines
@@ -144,16 +190,23 @@ class Anonymiser:
         shapes = Shapes(self._root, dropped=self._dropped, key_holds=self._holds, refuse=refuse, rowwise=self._rowwise)
         context = _Context(self._context) if self._rowwise else None
         shapes.take_apart(events if context is None else context.watched(events))
-        for stage in (FIRST, SECOND):
-            for number, column in shapes.columns.items():
-                treatment = self._treatments[number]
-                if (SECOND if treatment is None else treatment.stage) == stage:
-                    self._column(number, column, context, text)
-        texts = [(treatment, column) for number, column in shapes.columns.items() if isinstance(treatment := self._treatments[number], Text)]
-        _searched(texts, self.tools.scrubber.texts, json_writer() if text else None)
+        for number in self._ordered(shapes.columns):
+            self._column(number, shapes.columns[number], context, text)
+        _searched(self._texts(shapes), self.tools.scrubber.texts, json_writer() if text else None)
         if self._recorder is not None:
             self._recorder.flush()
         return shapes
+
+    def _ordered(self, numbers: Iterable[int]) -> list[int]:
+        """Rules in the order in which their fields are treated, texts left out: the same for every batch, as the first name of two is the one kept."""
+        return [number for stage in (FIRST, SECOND) for number in sorted(numbers) if self._stage(number) == stage]
+
+    def _stage(self, number: int) -> int:
+        treatment = self._treatments[number]
+        return SECOND if treatment is None else treatment.stage
+
+    def _texts(self, shapes: Shapes) -> list[tuple[Text, Column]]:
+        return [(treatment, column) for number, column in shapes.columns.items() if isinstance(treatment := self._treatments[number], Text)]
 
     def _holds(self, key: str) -> bool:
         """Whether a key that only a pattern matched may itself name somebody."""
@@ -174,6 +227,23 @@ class Anonymiser:
             column.out = _looked_up(memo, column.values, treatment, write)
         else:
             column.out = _with_rows(treatment, column, rows, write)
+
+
+def _merged(lines: Lines, others: list[int], texts: list[str], shapes: Shapes) -> Treated:
+    """The texts of lines in their order, from those that compiled code has read and those that were left to others."""
+    places, passed = lines.places, shapes.passed()
+    written = shapes.lines()
+    if not others:
+        lines.places = list(range(len(texts)))
+        return Treated(lines.places, [], shapes.unknown, texts)
+    left = set(others)
+    found = dict(zip((place for place in range(len(lines.lines)) if place not in left), texts, strict=True))
+    found |= {places[event]: written[event] for event in passed}
+    lines.places = sorted({*found, *places})
+    number = {place: event for event, place in enumerate(lines.places)}
+    refused = [(number[places[event]], reason) for event, reason in _refused(shapes)]
+    order = sorted(found)
+    return Treated([number[place] for place in order], refused, shapes.unknown, [found[place] for place in order])
 
 
 def _refused(shapes: Shapes) -> list[tuple[int, str]]:
@@ -240,7 +310,7 @@ def _looked_up(memo: dict[Any, Any], values: list[Any], treatment: Treatment, wr
 def _searched(texts: list[tuple[Text, Column]], search: Callable[[list[str]], list[str]], write: Callable[[Any], str] | None) -> None:
     """Free text of all columns, searched in one call."""
     distinct = list(dict.fromkeys(value for _, column in texts for value in column.values if type(value) is str))
-    found = dict(zip(distinct, search(distinct), strict=True)) if distinct else {}
+    found = dict(zip(distinct, search(distinct), strict=True))
     for treatment, column in texts:
         own = set(column.values) if set(map(type, column.values)) == {str} else None
         if own is None:

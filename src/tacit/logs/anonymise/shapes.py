@@ -215,14 +215,18 @@ class Shapes:
         return _Values(column, begin, len(column.values))
 
     def _not_known(self, path: str, key: str, rows: list[int], count: int) -> None:
-        name = f"{path}{key}".strip(".")
+        self.not_known(f"{path}{key}", count)
+        if self._refuse:
+            self.unknown_rows.update(rows)
+
+    def not_known(self, path: str, count: int) -> None:
+        """Note how many events had a field without a rule."""
+        name = path.strip(".")
         if name not in self.unknown:
             self._looked += 1
             if self._looked > _MOST_UNKNOWN or _PLAIN.fullmatch(name) is None or self._key_holds(name):
                 name = UNREADABLE
         self.unknown[name] += count
-        if self._refuse:
-            self.unknown_rows.update(rows)
 
 
 def _built(cell: Cell) -> list[Any]:

@@ -34,7 +34,7 @@ class JsonLines:
 
     def __init__(self, name: str, *, longest: int = LONGEST, exact: bool = True) -> None:
         json = library()
-        self.name, self._longest = name, longest
+        self.name, self.longest = name, longest
         self._load, self._dump, self._error = json.loads, json.dumps, json.JSONDecodeError
         self._exact = Exact() if exact else None
 
@@ -61,7 +61,7 @@ class JsonLines:
             self._some(lines, begin, found)
 
     def _some(self, lines: Sequence[bytes], begin: int, found: Parsed) -> None:
-        load, error, longest = self._load, self._error, self._longest
+        load, error, longest = self._load, self._error, self.longest
         events: list[Event] = []
         places: list[int] = []
         damaged: list[Damaged] = []

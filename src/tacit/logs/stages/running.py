@@ -6,20 +6,18 @@ import base64
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
 
 from tacit.errors import StorageError
-from tacit.logs.anonymise import Anonymiser
+from tacit.logs.anonymise import Anonymiser, Lines
 from tacit.logs.formats import Event, HeadedFormat, LineFormat
 
 LINES = 20_000
 """Lines treated at once from a file: more use the processor's cache worse."""
-
-_PARSED = 512
 
 
 @dataclass
@@ -145,7 +143,7 @@ def run(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser
     """
     tally = Tally()
     for lines in batches:
-        reader = _Reader(lines, form)
+        reader = Lines(lines, form)
         written, refused, unknown = sink.write(anonymiser, reader)
         for place, reason in [*reader.damaged, *((reader.places[place], reason) for place, reason in refused)]:
             dead.add(lines[place], line=tally.read + place + 1, reason=reason)
@@ -160,21 +158,5 @@ def run(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser
 def learn(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser) -> int:
     """A first pass that only enters names into the dictionary; returns how many identities it holds."""
     for lines in batches:
-        anonymiser.learn(_Reader(lines, form))
+        anonymiser.learn(Lines(lines, form))
     return len(anonymiser.tools.identities)
-
-
-class _Reader:
-    """The events of a batch of lines, read while they are taken; each is free again as soon as it was used."""
-
-    def __init__(self, lines: list[bytes], form: LineFormat) -> None:
-        self._lines, self._form = lines, form
-        self.places: list[int] = []
-        self.damaged: list[tuple[int, str]] = []
-
-    def __iter__(self) -> Iterator[Event]:
-        for begin in range(0, len(self._lines), _PARSED):
-            parsed = self._form.parse(self._lines[begin : begin + _PARSED])
-            self.places += [begin + place for place in parsed.places]
-            self.damaged += [(begin + damaged.line, damaged.reason) for damaged in parsed.damaged]
-            yield from parsed.events

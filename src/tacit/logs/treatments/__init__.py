@@ -10,9 +10,9 @@ from tacit.logs.treatments.numbers import Numbers
 from tacit.logs.treatments.places import Places
 from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Note, Pseudonyms
 from tacit.logs.treatments.registry import KEPT, LOCAL, PSEUDONYM, TREATMENTS, build
-from tacit.logs.treatments.scrub import Scrubber
+from tacit.logs.treatments.scrub import ROUNDS, SIGNS, Scrubber
 
 __all__ = [
     "COMMON", "FIRST", "KEPT", "LOCAL", "PSEUDONYM", "SECOND", "TREATMENTS", "WRITTEN", "Addresses", "Identities", "Key", "Names", "Note", "Numbers",
-    "Places", "Pseudonyms", "Rows", "Scalar", "Text", "Scrubber", "Tools", "Treatment", "build",
+    "Places", "Pseudonyms", "ROUNDS", "Rows", "SIGNS", "Scalar", "Text", "Scrubber", "Tools", "Treatment", "build",
 ]

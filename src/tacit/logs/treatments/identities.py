@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from tacit.logs.wordlist import words
 
@@ -90,6 +91,13 @@ class Identities:
     def items(self) -> Iterable[tuple[str, str]]:
         """Names and pseudonyms."""
         return self._names.items()
+
+    def newest(self, version: int) -> tuple[list[str], list[str], list[str], bool]:
+        """Names that are new since a version, their pseudonyms and longest parts; and whether the dictionary has never forgotten one."""
+        parts = self._news[version:]
+        whole = len(self._news) == len(self._names)
+        names = list(islice(reversed(self._names), len(parts)))[::-1] if whole else []
+        return names, list(map(self._names.__getitem__, names)), parts if whole else [], whole
 
     def learn(self, name: str, pseudonym: str) -> bool:
         """Remember a name; returns whether it will be looked for. Short names and common words are not: they would be found everywhere."""

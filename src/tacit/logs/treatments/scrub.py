@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tacit.logs.treatments.addresses import Addresses
-from tacit.logs.treatments.encoded import ENCODED, decoded
+from tacit.logs.treatments.encoded import ENCODED, Hidden, decoded
 from tacit.logs.treatments.identities import COMMON, WORD
 from tacit.logs.treatments.names import LONGEST_HOST, Names
 from tacit.logs.treatments.numbers import Numbers
@@ -54,8 +55,13 @@ _LONGEST_REMEMBERED = 1_000
 _MOST_GROUPS = 9  # of an IPv6 address, the empty ones of «::» at an end included
 _MOST_TOKENS = 400_000
 _DEEPEST = 2
-_ROUNDS = 3
+ROUNDS = 3
+"""A name that is found in one token may stand in another: so often all are looked at again."""
 _FEW = 500
+_SECRETS_GROUP = len(PEOPLE) + len(MACHINES)
+SIGNS = [(sign, group) for group, signs in enumerate([*(signs for _, signs, _ in (*PEOPLE, *MACHINES)), SIGNS_OF_SECRETS]) for sign in signs]
+"""Signs in lower case that a text must hold, each with the number of its group: the kinds of announced names in their order, then secrets."""
+ENCODED_SIGN = 1 << 31
 
 
 class Scrubber:
@@ -71,7 +77,7 @@ class Scrubber:
 
     def __init__(self, names: Names, addresses: Addresses, numbers: Numbers) -> None:
         self._names, self._addresses, self._numbers = names, addresses, numbers
-        self._identities = names.identities
+        self.identities = self._identities = names.identities
         self._tokens: dict[str, str] = {}
         self._holding: dict[str, list[str]] = {}
         self._seen = 0
@@ -79,13 +85,54 @@ class Scrubber:
     def texts(self, texts: Sequence[str], *, depth: int = 0) -> list[str]:
         """The texts with everything found replaced, in the same order."""
         if len(texts) < _FEW:
-            return self._few(texts, depth)
+            return self._few(texts, depth) if texts else []
         column = pl.Series("text", texts, pl.String)
         slashed = column.filter(column.str.contains("\\", literal=True))
         self._learn(announced(column, PEOPLE), announced(column, MACHINES), extracted(slashed, ACCOUNT) if len(slashed) else ())
         column = self._without_secrets(column)
         column = self._reencoded(column, depth)
         return self._replaced(column, depth)
+
+    def prepared(self, texts: Sequence[str], signs: Sequence[int], accounts: Callable[[], Iterable[str]]) -> tuple[list[str], list[bool]]:
+        """What `texts` does to whole texts before it looks at their tokens, for a caller that has looked for signs already.
+
+        Args:
+            texts: with some sign.
+            signs: of each: the groups of `SIGNS` that are there, and `ENCODED_SIGN` for what may be encoded.
+            accounts: gives what stands around backslashes in all texts of the batch; asked when announced names are in the dictionary.
+
+        Returns:
+            The texts, and of each whether this holds for good: what an encoded text becomes depends on names learned later.
+        """
+        announced = [
+            list(map(read, _all_matches([text for text, own in zip(texts, signs, strict=True) if own >> group & 1], pattern)))
+            for group, (pattern, _, read) in enumerate((*PEOPLE, *MACHINES))
+        ]
+        people, machines = (list(chain.from_iterable(part)) for part in (announced[: len(PEOPLE)], announced[len(PEOPLE) :]))
+        self._learn(people, machines, ())
+        self._learn((), (), accounts())
+        found = self._each_without_secrets(texts, [place for place, own in enumerate(signs) if own >> _SECRETS_GROUP & 1])
+        lasting = [True] * len(found)
+        runs = {place: own for place, mask in enumerate(signs) if mask & (ENCODED_SIGN | 1 << _SECRETS_GROUP) and (own := _RUN.findall(found[place]))}
+        hidden = {run: text for run in dict.fromkeys(chain.from_iterable(runs.values())) if (text := decoded(run)) is not None}
+        changed = self._changed(hidden, 0)
+        for place, own in runs.items():
+            if not hidden.keys().isdisjoint(own):
+                lasting[place] = False
+                found[place] = _RUN.sub(lambda run: changed.get(run.group(), run.group()), found[place])
+        return found, lasting
+
+    def _each_without_secrets(self, texts: Sequence[str], places: list[int]) -> list[str]:
+        found, some = list(texts), [texts[place] for place in places]
+        changed = list(map(_without_secrets, some)) if len(some) < _FEW else self._without_secrets(pl.Series("text", some, pl.String)).to_list()
+        for place, text in zip(places, changed, strict=True):
+            found[place] = text
+        return found
+
+    def tokens(self, tokens: list[str]) -> list[str]:
+        """What becomes of tokens that nobody remembers."""
+        self._addresses.texts(sorted(set(IPV4.findall("\n".join(tokens)))))
+        return [self._token(token, 0) for token in tokens]
 
     def _few(self, texts: Sequence[str], depth: int) -> list[str]:
         """The same for a few texts, where calls on whole columns would cost more than they save."""
@@ -99,7 +146,7 @@ class Scrubber:
             if changed:
                 plain = [_RUN.sub(lambda found: changed.get(found.group(), found.group()), text) for text in plain]
         cut = [_TOKEN.findall(text) for text in plain]
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             version = self._identities.version
             self._forget()
             found = ["".join([self._remembered(token, depth) for token in tokens]) for tokens in cut]
@@ -150,7 +197,9 @@ class Scrubber:
 
     def _hidden(self, runs: Iterable[str], depth: int) -> dict[str, str]:
         """What may be encoded, and hides something to replace: what it becomes."""
-        hidden = {run: text for run in runs if (text := decoded(run)) is not None}
+        return self._changed({run: text for run in runs if (text := decoded(run)) is not None}, depth)
+
+    def _changed(self, hidden: Mapping[str, Hidden], depth: int) -> dict[str, str]:
         treated = self.texts([text.text for text in hidden.values()], depth=depth + 1) if hidden else []
         return {run: text.encoded(new) for (run, text), new in zip(hidden.items(), treated, strict=True) if new != text.text}
 
@@ -173,7 +222,7 @@ class Scrubber:
         """Which tokens change, and into what. A name that is found on the way may stand in another token, so that all are looked at again."""
         formed = tokens.str.contains(FORM.pattern) | (tokens.str.len_bytes() != tokens.str.len_chars())
         words = tokens.str.to_lowercase().str.extract_all(WORD.pattern)
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             version = self._identities.version
             suspect = (formed | self._named(words)).arg_true()
             new = self._treated(tokens.gather(suspect).to_list(), depth)
@@ -312,6 +361,14 @@ class Scrubber:
             if hit is not None:
                 return last, hit
         return place, None
+
+
+def _all_matches(texts: list[str], pattern: str) -> Sequence[str]:
+    """All different matches of a pattern, by whole columns or text by text."""
+    if len(texts) >= _FEW:
+        return extracted(pl.Series("text", texts, pl.String), pattern)
+    form = compiled(pattern)
+    return list(dict.fromkeys(chain.from_iterable(map(form.findall, texts))))
 
 
 _SECRET_FORMS = tuple(map(compiled, SECRETS))

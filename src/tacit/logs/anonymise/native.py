@@ -1,0 +1,160 @@
+"""The compiled reader of JSON lines, where the package ``tacit-kernel`` is installed: the same result in a fraction of the time.
+
+It reads lines that are written as our own JSON writer would write them, but for spaces, and leaves every other to the readers that know all of JSON:
+escapes that nobody needs, fractions, lists of objects, keys that stand twice, whatever is damaged. It keeps what each different value and token
+became, and asks for what is new. What a value becomes is decided by the treatments, here as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from tacit.logs.anonymise.shapes import Shapes
+from tacit.logs.anonymise.tree import Node
+from tacit.logs.formats import JsonLines, LineFormat, json_library
+from tacit.logs.treatments import ROUNDS, SIGNS, Scrubber, Text, Treatment
+
+_INTERFACE = 1
+_INSIDE, _VALUE, _DROP, _UNKNOWN, _SLOW = 1, 2, 4, 8, 16
+_KEEP, _LOOKED_UP, _SEARCHED, _ELSEWHERE = range(4)
+_LONGEST = 1 << 16
+_MOST_GUESSED = 200
+_DICTIONARY_GONE, _KEYS_GONE = 1, 2
+
+
+@cache
+def kernel() -> Any:
+    """The compiled module, or ``None``."""
+    try:
+        import tacit_kernel
+    except ImportError:
+        return None
+    return tacit_kernel if getattr(tacit_kernel, "INTERFACE", None) == _INTERFACE else None
+
+
+def reads(form: LineFormat) -> bool:
+    """Whether lines of a format may be given to the compiled reader."""
+    return isinstance(form, JsonLines) and form.longest >= _LONGEST
+
+
+class Native:
+    """The compiled reader for one policy and key.
+
+    Args:
+        root: the tree of the policy's paths.
+        treatments: of its rules.
+        dropped: numbers of the rules that leave a field out.
+        refuse: whether an event with an unknown field is held back.
+        holds: whether a key that only a pattern matched may be an identity.
+        scrubber: searches free text.
+    """
+
+    def __init__(
+        self, root: Node, treatments: Sequence[Treatment | None], *, dropped: frozenset[int], refuse: bool, holds: Callable[[str], bool],
+        scrubber: Scrubber,
+    ) -> None:
+        self._treatments, self._dropped, self._refuse, self._holds, self._scrubber = treatments, dropped, refuse, holds, scrubber
+        self._root = root
+        self._nodes: dict[int, tuple[Node | None, str]] = {}
+        self._guessed: dict[int, tuple[str, int]] = {}
+        self._version = 0
+        modes = bytes(_mode(treatment, number in dropped) for number, treatment in enumerate(treatments))
+        signs, groups = [sign for sign, _ in SIGNS], [1 << group for _, group in SIGNS]
+        self._kernel = kernel().Kernel(modes, self._resolved, signs, groups)
+        self._forget()
+
+    def scan(self, lines: list[bytes]) -> list[int]:
+        """Read a batch; gives the places of the lines that are left to others."""
+        gone = self._kernel.begin()
+        if gone & _DICTIONARY_GONE:
+            self._version = 0
+        if gone & _KEYS_GONE:
+            self._forget()
+        for number, (key, flags) in self._guessed.items():
+            self._kernel.mark(number, self._unknown if self._holds(key) else flags)
+        found: list[int] = self._kernel.scan(lines)
+        return found
+
+    def tell_unknown(self, shapes: Shapes) -> None:
+        """Count the fields without a rule of the lines that were read."""
+        for number, count in self._kernel.unknown():
+            shapes.not_known(self._nodes[number][1], count)
+
+    def touched(self) -> list[int]:
+        """Rules for which there are new values."""
+        found: list[int] = self._kernel.touched()
+        return found
+
+    def treat(self, number: int, write: Callable[[Any], str]) -> None:
+        """Treat the new values of a rule."""
+        values, treatment = json_library().loads(self._kernel.fresh(number)), self._treatments[number]
+        self._kernel.settle(number, list(map(write, treatment.many(values))) if treatment is not None and values else [])
+
+    def search(self, texts: list[str]) -> list[str]:
+        """Search all texts of the batch and these beside them; gives what became of these."""
+        own, scrubber = self._kernel, self._scrubber
+        numbers = own.add_texts(texts)
+        self._sync()
+        asked, signs = own.unprepared()
+        prepared, lasting = scrubber.prepared(asked, signs, own.accounts)
+        own.prepare(prepared, bytes(lasting))
+        for turn in range(ROUNDS):
+            version = self._sync()
+            tokens = own.search(version, turn == 0)
+            own.treated(scrubber.tokens(tokens) if tokens else [])
+            if scrubber.identities.version == version:
+                break
+        found: list[str] = own.plain(numbers)
+        return found
+
+    def texts(self) -> list[str]:
+        """The lines that were read, treated."""
+        found: list[str] = self._kernel.lines()
+        return found
+
+    @property
+    def _unknown(self) -> int:
+        return _SLOW if self._refuse else _UNKNOWN
+
+    def _forget(self) -> None:
+        self._nodes, self._guessed = {0: (self._root, "")}, {}
+
+    def _resolved(self, parent: int, key: str, number: int) -> int:
+        """What the policy says of a key that was not seen before: flags, and above them the number of the rule, counted from one."""
+        above, path = self._nodes[parent]
+        node = None if above is None else above.child(key)
+        self._nodes[number] = (node, f"{path}{key}.")
+        if above is None or node is None:
+            return self._unknown
+        if node.rule is not None and node.rule in self._dropped:
+            return _SLOW if node.children else _DROP
+        flags = (_INSIDE if node.children or node.guessed else 0) | (0 if node.rule is None else _VALUE)
+        if node.rule is not None and _mode(self._treatments[node.rule], False) == _ELSEWHERE:
+            flags = _SLOW
+        if above.guessed and not above.named(key):
+            if len(self._guessed) >= _MOST_GUESSED:
+                flags = _SLOW
+            else:
+                self._guessed[number] = (key, flags)
+                flags = self._unknown if self._holds(key) else flags
+        return flags | (0 if node.rule is None else node.rule + 1) << 8
+
+    def _sync(self) -> int:
+        """Bring the names that are new into the compiled dictionary; gives the version it has then."""
+        identities = self._scrubber.identities
+        version = identities.version
+        if version != self._version:
+            names, pseudonyms, parts, whole = identities.newest(self._version)
+            self._kernel.learn(names, pseudonyms, parts, version, whole)
+            self._version = version
+        return version
+
+
+def _mode(treatment: Treatment | None, dropped: bool) -> int:
+    if dropped or treatment is None:
+        return _KEEP
+    if isinstance(treatment, Text):
+        return _SEARCHED if treatment.after is None else _ELSEWHERE
+    return _LOOKED_UP if treatment.alone and treatment.stable else _ELSEWHERE

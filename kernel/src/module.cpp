@@ -6,6 +6,7 @@
 
 #include "scanner.h"
 #include "texts.h"
+#include "urls.h"
 
 namespace {
 
@@ -19,6 +20,7 @@ struct State {
         : texts(signs, groups), scanner(modes, texts.raws) {}
 
     Texts texts;
+    Urls urls;
     Scanner scanner;
     std::vector<size_t> ends;      // pieces of each line that was read
     std::vector<uint32_t> touched;  // rules with fresh values
@@ -167,6 +169,7 @@ PyObject *kernel_begin(Kernel *self, PyObject *) {
         if (values.raw.size() > MOST_VALUES || values.raw.bytes() + values.out.bytes() > MOST_BYTES) values.raw.clear(), values.out.clear(), values.batch.clear();
     }
     own.texts.begin();
+    own.urls.begin();
     return PyLong_FromLong(flags);
 }
 
@@ -243,6 +246,68 @@ Values *values_of(State &own, Py_ssize_t rule) {
     if (rule >= 0 && static_cast<size_t>(rule) < own.scanner.values.size()) return &own.scanner.values[static_cast<size_t>(rule)];
     PyErr_SetString(PyExc_ValueError, "no such rule");
     return nullptr;
+}
+
+// The new values of a rule that are plain URLs go into `whole`, the others stay.
+PyObject *kernel_urls(Kernel *self, PyObject *number) {
+    State &own = *self->state;
+    Values *values = values_of(own, PyLong_AsSsize_t(number));
+    if (values == nullptr) return nullptr;
+    try {
+        for (auto &list : own.urls.asked) list.clear();
+        std::vector<uint32_t> rest;
+        values->whole.clear();
+        for (uint32_t value : values->fresh) {
+            Text raw = values->raw.at(value);
+            bool taken = raw.size() > 2 && raw[0] == '"' && own.urls.ask(raw.substr(1, raw.size() - 2));
+            (taken ? values->whole : rest).push_back(value);
+        }
+        values->fresh.swap(rest);
+        PyObject *found = PyList_New(Urls::KINDS);
+        for (size_t kind = 0; found != nullptr && kind < Urls::KINDS; ++kind) {
+            PyObject *names = list_of(own.urls.asked[kind], [&](uint32_t name) { return string_of(own.urls.name(kind, name)); });
+            if (names == nullptr)
+                Py_CLEAR(found);
+            else
+                PyList_SET_ITEM(found, static_cast<Py_ssize_t>(kind), names);
+        }
+        return found;
+    } catch (const std::exception &error) {
+        return failed(error);
+    }
+}
+
+PyObject *kernel_settle_urls(Kernel *self, PyObject *args) {
+    Py_ssize_t rule;
+    PyObject *parts;
+    if (!PyArg_ParseTuple(args, "nO", &rule, &parts)) return nullptr;
+    State &own = *self->state;
+    Values *values = values_of(own, rule);
+    if (values == nullptr || !list_given(parts, Urls::KINDS)) return nullptr;
+    try {
+        for (size_t kind = 0; kind < Urls::KINDS; ++kind) {
+            auto &asked = own.urls.asked[kind];
+            PyObject *list = PyList_GET_ITEM(parts, static_cast<Py_ssize_t>(kind));
+            if (!each(list, static_cast<Py_ssize_t>(asked.size()), [&](size_t place, Text text) { own.urls.settle(kind, place, text); })) return nullptr;
+            asked.clear();
+        }
+        std::string url, out;
+        for (uint32_t value : values->whole) {
+            Text raw = values->raw.at(value);
+            url.clear();
+            out.clear();
+            if (!own.urls.write(raw.substr(1, raw.size() - 2), url)) {
+                PyErr_SetString(PyExc_RuntimeError, "expected every part to be settled");
+                return nullptr;
+            }
+            write_string(url, out);
+            values->out.set(value, out);
+        }
+        values->whole.clear();
+    } catch (const std::exception &error) {
+        return failed(error);
+    }
+    Py_RETURN_NONE;
 }
 
 PyObject *kernel_fresh(Kernel *self, PyObject *number) {
@@ -469,6 +534,8 @@ PyMethodDef METHODS[] = {
     {"touched", reinterpret_cast<PyCFunction>(kernel_touched), METH_NOARGS, "Rules with new values."},
     {"fresh", reinterpret_cast<PyCFunction>(kernel_fresh), METH_O, "New values of a rule, as a JSON array."},
     {"settle", reinterpret_cast<PyCFunction>(kernel_settle), METH_VARARGS, "What became of the new values of a rule, as JSON texts."},
+    {"urls", reinterpret_cast<PyCFunction>(kernel_urls), METH_O, "Take plain URLs out of a rule's new values; gives hosts, segments, parameters, values."},
+    {"settle_urls", reinterpret_cast<PyCFunction>(kernel_settle_urls), METH_VARARGS, "What became of those four lists."},
     {"unknown", reinterpret_cast<PyCFunction>(kernel_unknown), METH_NOARGS, "How often each unknown key was left out."},
     {"mark", reinterpret_cast<PyCFunction>(kernel_mark), METH_VARARGS, "Say anew what a policy says of a key."},
     {"add_texts", reinterpret_cast<PyCFunction>(kernel_add_texts), METH_O, "More texts of the batch; gives their numbers."},

@@ -39,7 +39,7 @@ struct Values {
     Interner raw;
     Outs out;
     std::vector<uint64_t> batch;
-    std::vector<uint32_t> fresh;
+    std::vector<uint32_t> fresh, whole;
 };
 
 class Scanner {

@@ -211,7 +211,8 @@ class Texts {
         uint32_t begin, count;  // its words
         uint32_t version;
         State state;
-        bool formed, lasting, foreign;
+        int formed;
+        bool lasting, foreign;
         uint64_t turn;
     };
 
@@ -270,7 +271,7 @@ class Texts {
         bool fresh;
         uint32_t number = names_.put(text, fresh);
         if (!fresh) return number;
-        Token own{static_cast<uint32_t>(words_.size()), 0, 0, searched ? NEW : SAME, false, text.size() <= LONGEST_TOKEN, false, 0};
+        Token own{static_cast<uint32_t>(words_.size()), 0, 0, searched ? NEW : SAME, 0, text.size() <= LONGEST_TOKEN, false, 0};
         if (searched) {
             for (char sign : text) own.foreign |= static_cast<signed char>(sign) < 0;
             lower(text);
@@ -308,7 +309,7 @@ class Texts {
         bool named = false;
         for (uint32_t word = own.begin; !named && word < own.begin + own.count; ++word) named = dictionary.sign[words_[word]] > 0;
         Text text = names_.at(number), hit;
-        if (!own.formed && !own.foreign && !named && dictionary.whole) {
+        if (own.formed < 2 && !own.foreign && !named && dictionary.whole) {
             own.state = SAME;
             return;
         }
@@ -318,7 +319,7 @@ class Texts {
         if (dictionary.get(low_, hit)) {
             own.state = OTHER;
             outs_.set(number, hit);
-        } else if (!own.formed) {
+        } else if (own.formed < 2) {
             parts(number, text);
         }
     }
@@ -357,9 +358,10 @@ class Texts {
     // Whether a pseudonym may stand inside.
     static bool maybe_written(Text text) { return text.size() >= WRITTEN && std::count(text.begin(), text.end(), '-') >= 2; }
 
-    // What `FORM` of the patterns finds.
-    bool formed(Text text) const {
-        size_t colons = 0, digits = 0;
+    // How much of what `FORM` of the patterns finds there is: 0 nothing, 1 a name with one dot, which `FORMS` finds and leaves, 2 more.
+    int formed(Text text) const {
+        size_t colons = 0, digits = 0, all = 0, dots = 0;
+        bool dotted = false;
         auto at = [&](size_t place) { return place < text.size() ? static_cast<unsigned char>(text[place]) : 0; };
         auto digit = [&](size_t place) { return at(place) >= '0' && at(place) <= '9'; };
         auto hexes = [&](size_t first, size_t count) {
@@ -370,24 +372,28 @@ class Texts {
         for (size_t place = 0; place < text.size(); ++place) {
             unsigned char sign = at(place);
             digits = digit(place) ? digits + 1 : 0;
-            if (sign == '@' || sign == '%' || digits >= 12 || (sign == ':' && ++colons >= 2)) return true;
-            if (sign == '.' && place > 0) {
+            all += digits > 0;
+            if (sign == '@' || sign == '%' || digits >= 12 || (sign == ':' && ++colons >= 2)) return 2;
+            if (sign == '.') {
+                ++dots;
+                if (place == 0) continue;
                 unsigned char before = at(place - 1), after = at(place + 1);
-                if (letter_[before] && letter_[after] && !digit(place + 1)) return true;
-                if (digit(place - 1) && digit(place + 1)) return true;
-                if (place >= 4 && hexes(place - 4, 4) && hexes(place + 1, 4)) return true;
+                if (digit(place - 1) && digit(place + 1)) return 2;
+                if (place >= 4 && hexes(place - 4, 4) && hexes(place + 1, 4)) return 2;
+                dotted |= letter_[before] && letter_[after] && !digit(place + 1);
             }
             if ((sign == ':' || sign == '-') && place > 0) {
-                if (hex_[at(place - 1)] && hexes(place + 1, 2) && (at(place + 3) == ':' || at(place + 3) == '-')) return true;
-                if (sign == '-' && (at(place - 1) == 's' || at(place - 1) == 'S') && at(place + 1) == '1' && at(place + 2) == '-') return true;
+                if (hex_[at(place - 1)] && hexes(place + 1, 2) && (at(place + 3) == ':' || at(place + 3) == '-')) return 2;
+                if (sign == '-' && (at(place - 1) == 's' || at(place - 1) == 'S') && at(place + 1) == '1' && at(place + 2) == '-') return 2;
                 if (sign == '-' && place >= 4 && at(place + 5) == '-') {
-                    bool all = true;
-                    for (size_t offset = 1; offset <= 4; ++offset) all = all && digit(place - offset) && digit(place + offset);
-                    if (all) return true;
+                    bool four = true;
+                    for (size_t offset = 1; offset <= 4; ++offset) four = four && digit(place - offset) && digit(place + offset);
+                    if (four) return 2;
                 }
             }
         }
-        return false;
+        // Thirteen digits may be a card's number, which is looked for where anything else was found.
+        return !dotted ? 0 : dots == 1 && all < 13 ? 1 : 2;
     }
 
     // Whether a run of characters is long enough to be base64 or hexadecimal, and not a word in small letters: see `encoded.py`.

@@ -91,7 +91,8 @@ class Anonymiser:
         self._context = [name.split(".") if name else None for name in (policy.time, policy.entity, policy.unit)]
         self._rowwise = prior is not None or any(treatment is not None and not treatment.alone for treatment in self._treatments)
         self._native = None if self._rowwise or kernel() is None else Native(
-            self._root, self._treatments, dropped=self._dropped, refuse=policy.unknown == "refuse", holds=self._holds, scrubber=self.tools.scrubber,
+            self._root, self._treatments, dropped=self._dropped, refuse=policy.unknown == "refuse", holds=self._holds, tools=self.tools,
+            urls=frozenset(number for number, rule in enumerate(self._rules) if rule.treatment == "url"),
         )
 
     def batch(self, events: Iterable[Event]) -> Treated:

@@ -14,7 +14,7 @@ from typing import Any
 from tacit.logs.anonymise.shapes import Shapes
 from tacit.logs.anonymise.tree import Node
 from tacit.logs.formats import JsonLines, LineFormat, json_library
-from tacit.logs.treatments import ROUNDS, SIGNS, Scrubber, Text, Treatment
+from tacit.logs.treatments import ROUNDS, SIGNS, Text, Tools, Treatment
 
 _INTERFACE = 1
 _INSIDE, _VALUE, _DROP, _UNKNOWN, _SLOW = 1, 2, 4, 8, 16
@@ -48,14 +48,16 @@ class Native:
         dropped: numbers of the rules that leave a field out.
         refuse: whether an event with an unknown field is held back.
         holds: whether a key that only a pattern matched may be an identity.
-        scrubber: searches free text.
+        tools: of the key.
+        urls: numbers of the rules for URLs.
     """
 
     def __init__(
         self, root: Node, treatments: Sequence[Treatment | None], *, dropped: frozenset[int], refuse: bool, holds: Callable[[str], bool],
-        scrubber: Scrubber,
+        tools: Tools, urls: frozenset[int],
     ) -> None:
-        self._treatments, self._dropped, self._refuse, self._holds, self._scrubber = treatments, dropped, refuse, holds, scrubber
+        self._treatments, self._dropped, self._refuse, self._holds = treatments, dropped, refuse, holds
+        self._scrubber, self._places, self._urls = tools.scrubber, tools.places, urls
         self._root = root
         self._nodes: dict[int, tuple[Node | None, str]] = {}
         self._guessed: dict[int, tuple[str, int]] = {}
@@ -89,6 +91,9 @@ class Native:
 
     def treat(self, number: int, write: Callable[[Any], str]) -> None:
         """Treat the new values of a rule."""
+        if number in self._urls:
+            parts = self._places.parts(*self._kernel.urls(number))
+            self._kernel.settle_urls(number, parts)
         values, treatment = json_library().loads(self._kernel.fresh(number)), self._treatments[number]
         self._kernel.settle(number, list(map(write, treatment.many(values))) if treatment is not None and values else [])
 

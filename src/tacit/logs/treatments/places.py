@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from tacit.logs.treatments.identities import COMMON
 from tacit.logs.treatments.names import Names
@@ -89,6 +90,12 @@ class Places:
                 self._memo.clear()
             found = self._memo[text] = self._segment(text)
         return found
+
+    def parts(self, hosts: Iterable[str], segments: Iterable[str], parameters: Iterable[str], values: Iterable[str]) -> list[list[str]]:
+        """What becomes of each part of URLs that somebody else has taken apart as `url` does."""
+        return [list(map(treat, texts)) for treat, texts in (
+            (self._names.host, hosts), (self.segment, segments), (self._parameter, parameters), (self._values.of, values),
+        )]
 
     def _segment(self, text: str) -> str:
         low = text.lower()

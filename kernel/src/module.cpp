@@ -509,20 +509,57 @@ bool written(State &own, const Piece &piece, std::string &into) {
     return true;
 }
 
+// Bring what the pieces of a line become into the processor's cache.
+void expect(const State &own, size_t begin, size_t end) {
+    for (int step = 0; step < 2; ++step)
+        for (size_t place = begin; place < end; ++place) {
+            const Piece &piece = own.scanner.pieces[place];
+            if (piece.rule >= 0) own.scanner.values[static_cast<size_t>(piece.rule)].out.expect(piece.size, step);
+        }
+}
+
+// Calls `take` with each line that was read, treated. False if a value was not settled, or `take` says so.
+template <class Take> bool each_line(State &own, std::string &line, Take take) {
+    size_t place = 0;
+    for (size_t number = 0; number < own.ends.size(); ++number) {
+        expect(own, place, own.ends[number]);
+        for (; place < own.ends[number]; ++place)
+            if (!written(own, own.scanner.pieces[place], line)) {
+                PyErr_SetString(PyExc_RuntimeError, "expected every value to be settled");
+                return false;
+            }
+        if (!take(number)) return false;
+    }
+    return true;
+}
+
 PyObject *kernel_lines(Kernel *self, PyObject *) {
     State &own = *self->state;
+    PyObject *found = PyList_New(static_cast<Py_ssize_t>(own.ends.size()));
+    if (found == nullptr) return nullptr;
     try {
         std::string line;
-        size_t place = 0;
-        return list_of(own.ends, [&](size_t end) -> PyObject * {
+        auto take = [&](size_t number) {
+            PyObject *text = string_of(line);
             line.clear();
-            for (; place < end; ++place)
-                if (!written(own, own.scanner.pieces[place], line)) {
-                    PyErr_SetString(PyExc_RuntimeError, "expected every value to be settled");
-                    return nullptr;
-                }
-            return string_of(line);
-        });
+            if (text != nullptr) PyList_SET_ITEM(found, static_cast<Py_ssize_t>(number), text);
+            return text != nullptr;
+        };
+        if (each_line(own, line, take)) return found;
+    } catch (const std::exception &error) {
+        failed(error);
+    }
+    Py_DECREF(found);
+    return nullptr;
+}
+
+PyObject *kernel_block(Kernel *self, PyObject *) {
+    State &own = *self->state;
+    try {
+        std::string block;
+        block.reserve(640 * own.ends.size());
+        if (!each_line(own, block, [&](size_t) { return block.push_back('\n'), true; })) return nullptr;
+        return PyBytes_FromStringAndSize(block.data(), static_cast<Py_ssize_t>(block.size()));
     } catch (const std::exception &error) {
         return failed(error);
     }
@@ -546,6 +583,7 @@ PyMethodDef METHODS[] = {
     {"search", reinterpret_cast<PyCFunction>(kernel_search), METH_VARARGS, "Tokens that take more than a look into the dictionary."},
     {"treated", reinterpret_cast<PyCFunction>(kernel_treated), METH_O, "What became of those."},
     {"plain", reinterpret_cast<PyCFunction>(kernel_plain), METH_O, "What became of texts, by number."},
+    {"block", reinterpret_cast<PyCFunction>(kernel_block), METH_NOARGS, "The lines that were read, treated, each with a newline."},
     {"lines", reinterpret_cast<PyCFunction>(kernel_lines), METH_NOARGS, "The lines that were read, treated."},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -13,7 +13,7 @@ enum Flag : uint8_t { INSIDE = 1, VALUE = 2, DROP = 4, UNKNOWN = 8, SLOW = 16, B
 // What happens to the values of a rule.
 enum Mode : uint8_t { KEEP, LOOKED_UP, SEARCHED, ELSEWHERE };
 
-// A piece of a line's result: bytes of the line, or (rule >= 0) the value of that number.
+// A piece of a line's result: bytes of the line, or (rule >= 0) a value, whose number stands where the size of others does.
 struct Piece {
     const char *place;
     uint32_t size;
@@ -68,19 +68,43 @@ class Scanner {
     bool line(Text text, const Resolve &resolve) {
         size_t begin = first_ = pieces.size();
         unknown_.clear();
+        found_.clear();
         ++line_;
         count_ = 0;
         resolve_ = &resolve;
         place_ = after_space(text.data(), end_ = text.data() + text.size());
         bool good = text.size() <= LONGEST_LINE && place_ < end_ && *place_ == '{' && object(0, true, 0) && after_space(place_, end_) == end_;
-        if (!good)
+        if (!good) {
             pieces.resize(begin);
-        else
-            for (uint32_t node : unknown_) ++nodes[node].unknown;
-        return good;
+            return false;
+        }
+        for (uint32_t node : unknown_) ++nodes[node].unknown;
+        number();
+        return true;
     }
 
   private:
+    struct Found {
+        size_t piece;
+        uint64_t hash;
+    };
+
+    Interner &interner(int32_t rule) {
+        Values &own = values[static_cast<size_t>(rule)];
+        return own.mode == SEARCHED ? texts_ : own.raw;
+    }
+
+    // Give the values of a line that was read their numbers.
+    void number() {
+        for (int step = 1; step <= 2; ++step)
+            for (const Found &found : found_) interner(pieces[found.piece].rule).expect(found.hash, step);
+        bool fresh;
+        for (const Found &found : found_) {
+            Piece &piece = pieces[found.piece];
+            piece.size = interner(piece.rule).put(Text(piece.place, piece.size), found.hash, fresh);
+        }
+    }
+
     bool object(uint32_t node, bool shown, int depth) {
         if (depth > DEEPEST) return false;
         if (shown) put(place_, 1);
@@ -161,8 +185,9 @@ class Scanner {
             put(begin, size);
             return true;
         }
-        bool fresh;
-        pieces.push_back({begin, (own.mode == SEARCHED ? texts_ : own.raw).put(Text(begin, size), fresh), rule, node});
+        found_.push_back({pieces.size(), hash_of(Text(begin, size))});
+        pieces.push_back({begin, size, rule, node});
+        interner(rule).expect(found_.back().hash, 0);
         return true;
     }
 
@@ -209,6 +234,7 @@ class Scanner {
     Interner keys_;
     std::string name_;
     std::vector<uint32_t> unknown_;
+    std::vector<Found> found_;
     const Resolve *resolve_ = nullptr;
     const char *place_ = nullptr, *end_ = nullptr;
     size_t first_ = 0;

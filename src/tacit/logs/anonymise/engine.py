@@ -118,6 +118,15 @@ class Anonymiser:
                 columns = {path: list(map(values.__getitem__, places)) for path, values in columns.items()}
         return Table(places, _refused(shapes), shapes.unknown, columns)
 
+    def block(self, events: Iterable[Event]) -> Treated:
+        """The same, as lines in one block of bytes: the only one of `events`."""
+        if isinstance(events, Lines) and self._native is not None and reads(events.form):
+            with _no_collection():
+                return self._natively(self._native, events, block=True)
+        treated = self.texts(events)
+        treated.events = [_block(treated.events)]
+        return treated
+
     def learn(self, events: Iterable[Event]) -> int:
         """Enter what structured fields name into the dictionary, and treat nothing; returns how many identities it holds.
 
@@ -153,7 +162,7 @@ class Anonymiser:
             self.tools.names.host(host)
         return len(self.tools.identities)
 
-    def _natively(self, native: Native, lines: Lines) -> Treated:
+    def _natively(self, native: Native, lines: Lines, *, block: bool = False) -> Treated:
         """The texts of lines, most of them read by compiled code."""
         others, shapes = self._scanned(native, lines)
         write, touched = json_writer(), set(native.touched())
@@ -165,7 +174,13 @@ class Anonymiser:
         _searched(self._texts(shapes), native.search, write)
         if self._recorder is not None:
             self._recorder.flush()
-        return _merged(lines, others, native.texts(), shapes)
+        if not others:
+            lines.places = list(range(len(lines.lines)))
+            return Treated(lines.places, [], shapes.unknown, [native.block()] if block else native.texts())
+        treated = _merged(lines, others, native.texts(), shapes)
+        if block:
+            treated.events = [_block(treated.events)]
+        return treated
 
     def _scanned(self, native: Native, lines: Lines) -> tuple[list[int], Shapes]:
         """Places of the lines that were left to other readers, and what those hold."""
@@ -230,13 +245,14 @@ class Anonymiser:
             column.out = _with_rows(treatment, column, rows, write)
 
 
+def _block(texts: list[str]) -> bytes:
+    return ("\n".join(texts) + "\n").encode() if texts else b""
+
+
 def _merged(lines: Lines, others: list[int], texts: list[str], shapes: Shapes) -> Treated:
     """The texts of lines in their order, from those that compiled code has read and those that were left to others."""
     places, passed = lines.places, shapes.passed()
     written = shapes.lines()
-    if not others:
-        lines.places = list(range(len(texts)))
-        return Treated(lines.places, [], shapes.unknown, texts)
     left = set(others)
     found = dict(zip((place for place in range(len(lines.lines)) if place not in left), texts, strict=True))
     found |= {places[event]: written[event] for event in passed}

@@ -119,6 +119,11 @@ class Native:
         found: list[str] = self._kernel.lines()
         return found
 
+    def block(self) -> bytes:
+        """The same in one, each with a newline."""
+        found: bytes = self._kernel.block()
+        return found
+
     @property
     def _unknown(self) -> int:
         return _SLOW if self._refuse else _UNKNOWN

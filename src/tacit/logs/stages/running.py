@@ -96,12 +96,11 @@ class LinesSink:
 
     def write(self, anonymiser: Anonymiser, events: Iterable[Event]) -> tuple[int, list[tuple[int, str]], Counter[str]]:
         """See `Sink`."""
-        treated = anonymiser.texts(events)
-        if treated.events:
-            self._file.write(("\n".join(treated.events) + "\n").encode())
+        treated = anonymiser.block(events)
+        self._file.write(treated.events[0])
         if self._flush:
             self._file.flush()
-        return len(treated.events), treated.refused, treated.unknown
+        return len(treated.places), treated.refused, treated.unknown
 
 
 class FormatSink:

@@ -93,9 +93,8 @@ class Places:
 
     def parts(self, hosts: Iterable[str], segments: Iterable[str], parameters: Iterable[str], values: Iterable[str]) -> list[list[str]]:
         """What becomes of each part of URLs that somebody else has taken apart as `url` does."""
-        return [list(map(treat, texts)) for treat, texts in (
-            (self._names.host, hosts), (self.segment, segments), (self._parameter, parameters), (self._values.of, values),
-        )]
+        done = [list(map(self._names.host, hosts)), list(map(self.segment, segments))]
+        return [*done, list(map(self._parameter, parameters)), self._values.each(values)]
 
     def _segment(self, text: str) -> str:
         low = text.lower()

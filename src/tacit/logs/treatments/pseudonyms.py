@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from tacit.logs.keys import ALPHABET, BITS
@@ -77,6 +77,18 @@ class Pseudonyms:
         found = self._prefix + self.digest(text).hex()[:DIGITS]
         if self._note is not None:
             self._note(self._namespace, found, text)
+        return found
+
+    def each(self, texts: Iterable[str]) -> list[str]:
+        """The pseudonyms of texts, in their order."""
+        if self._note is not None:
+            return list(map(self.of, texts))
+        begun, ended, prefix, found = self._inner.copy, self._outer.copy, self._prefix, []
+        for text in texts:
+            inner, outer = begun(), ended()
+            inner.update(text.encode("utf-8", "surrogatepass"))
+            outer.update(inner.digest())
+            found.append(prefix + outer.hexdigest()[:DIGITS])
         return found
 
     def number(self, text: str, bits: int) -> int:

@@ -104,20 +104,24 @@ class Scrubber:
         Returns:
             The texts, and of each whether this holds for good: what an encoded text becomes depends on names learned later.
         """
+        own = np.array(signs, np.uint32)
+        column = pl.Series("text", texts, pl.String)
+        groups = [own >> group & 1 == 1 for group in range(_SECRETS_GROUP + 1)]
         announced = [
-            list(map(read, _all_matches([text for text, own in zip(texts, signs, strict=True) if own >> group & 1], pattern)))
-            for group, (pattern, _, read) in enumerate((*PEOPLE, *MACHINES))
+            list(map(read, _all_matches(column.filter(pl.Series(chosen)), pattern)))
+            for chosen, (pattern, _, read) in zip(groups, (*PEOPLE, *MACHINES), strict=False)
         ]
         people, machines = (list(chain.from_iterable(part)) for part in (announced[: len(PEOPLE)], announced[len(PEOPLE) :]))
         self._learn(people, machines, ())
         self._learn((), (), accounts())
-        found = self._each_without_secrets(texts, [place for place, own in enumerate(signs) if own >> _SECRETS_GROUP & 1])
+        found = self._each_without_secrets(texts, np.flatnonzero(groups[-1]).tolist())
         lasting = [True] * len(found)
-        runs = {place: own for place, mask in enumerate(signs) if mask & (ENCODED_SIGN | 1 << _SECRETS_GROUP) and (own := _RUN.findall(found[place]))}
+        maybe = np.flatnonzero(own & (ENCODED_SIGN | 1 << _SECRETS_GROUP)).tolist()
+        runs = {place: some for place in maybe if (some := _RUN.findall(found[place]))}
         hidden = {run: text for run in dict.fromkeys(chain.from_iterable(runs.values())) if (text := decoded(run)) is not None}
         changed = self._changed(hidden, 0)
-        for place, own in runs.items():
-            if not hidden.keys().isdisjoint(own):
+        for place, some in runs.items():
+            if not hidden.keys().isdisjoint(some):
                 lasting[place] = False
                 found[place] = _RUN.sub(lambda run: changed.get(run.group(), run.group()), found[place])
         return found, lasting
@@ -363,12 +367,11 @@ class Scrubber:
         return place, None
 
 
-def _all_matches(texts: list[str], pattern: str) -> Sequence[str]:
+def _all_matches(column: Any, pattern: str) -> Sequence[str]:
     """All different matches of a pattern, by whole columns or text by text."""
-    if len(texts) >= _FEW:
-        return extracted(pl.Series("text", texts, pl.String), pattern)
-    form = compiled(pattern)
-    return list(dict.fromkeys(chain.from_iterable(map(form.findall, texts))))
+    if len(column) >= _FEW:
+        return extracted(column, pattern)
+    return list(dict.fromkeys(chain.from_iterable(map(compiled(pattern).findall, column.to_list()))))
 
 
 _SECRET_FORMS = tuple(map(compiled, SECRETS))

@@ -132,8 +132,8 @@ class Texts {
         ++turn_;
         for (uint32_t number : batch) {
             const Cut own = texts_[number];
-            for (uint32_t piece = own.begin; piece < own.begin + own.count; ++piece) {
-                uint32_t token = pieces_[piece];
+            for (uint32_t place = own.begin; place < own.begin + own.count; ++place) {
+                uint32_t token = spots_[place].token;
                 if (tokens_[token].turn == turn_) continue;
                 tokens_[token].turn = turn_;
                 if (current(token, first)) continue;
@@ -148,45 +148,45 @@ class Texts {
     }
 
     void treated(size_t place, Text text) {
-        tokens_[asked[place]].state = OTHER;
-        outs_.set(asked[place], text);
+        other(asked[place], text);
     }
 
     // Whether a text was cut in this batch, so that it can go out.
     bool ready(size_t number) const { return number < texts_.size() && texts_[number].batch == round_ && texts_[number].cut == round_; }
 
-    // The text as it goes out.
-    const std::string &plain(uint32_t number) {
-        const Cut own = texts_[number];
-        plain_.clear();
-        for (uint32_t piece = own.begin; piece < own.begin + own.count; ++piece) {
-            uint32_t token = pieces_[piece];
-            plain_.append(tokens_[token].state == OTHER ? outs_.at(token) : names_.at(token));
+    // The text as it goes out, as JSON.
+    void written(uint32_t number, std::string &into) const {
+        const Cut &own = texts_[number];
+        Text raw = own.changed ? changed_.at(number) : raws.at(number);
+        size_t end = 0;
+        for (uint32_t place = own.begin; place < own.begin + own.count; ++place) {
+            const Spot &spot = spots_[place];
+            if (tokens_[spot.token].state != OTHER) continue;
+            into.append(raw.substr(end, spot.begin - end)).append(outs_.at(spot.token));
+            end = spot.end;
         }
-        return plain_;
+        into.append(raw.substr(end));
     }
 
-    // The same as JSON.
-    void written(uint32_t number, std::string &into) {
-        const Cut own = texts_[number];
-        bool same = own.plain;
-        for (uint32_t piece = own.begin; same && piece < own.begin + own.count; ++piece) same = tokens_[pieces_[piece]].state == SAME;
-        if (same)
-            into.append(raws.at(number));
-        else
-            write_string(plain(number), into);
+    // The same without quotes and escapes.
+    const std::string &plain(uint32_t number) {
+        made_.clear();
+        written(number, made_);
+        read_string(made_, plain_);
+        return plain_;
     }
 
     uint32_t size() const { return std::max(texts_.empty() ? 0 : raws.size(), names_.size()); }
 
-    size_t bytes() const { return raws.bytes() + names_.bytes() + outs_.bytes() + 4 * pieces_.size(); }
+    size_t bytes() const { return raws.bytes() + names_.bytes() + outs_.bytes() + sizeof(Spot) * spots_.size() + changed_.bytes(); }
 
     void clear() {
         raws.clear();
         texts_.clear();
         names_.clear();
         tokens_.clear();
-        pieces_.clear();
+        spots_.clear();
+        changed_.clear();
         words_.clear();
         accounts.clear();
         accounts_.clear();
@@ -196,7 +196,7 @@ class Texts {
     }
 
   private:
-    enum State : uint8_t { NEW, SAME, OTHER, ASK };
+    enum State : uint8_t { NEW, SAME, OTHER, ASK, NEVER };
 
     struct Cut {
         uint32_t begin = 0, count = 0;
@@ -204,7 +204,12 @@ class Texts {
         uint32_t first_account = 0, count_accounts = 0;
         bool read = false;
         uint64_t cut = 0;  // the last batch for which it was cut
-        bool ready = false, plain = false;
+        bool ready = false, changed = false;
+    };
+
+    // A token in a text, as JSON.
+    struct Spot {
+        uint32_t token, begin, end;
     };
 
     struct Token {
@@ -248,44 +253,74 @@ class Texts {
 
     static unsigned char byte(char sign) { return static_cast<unsigned char>(sign); }
 
-    void cut(uint32_t number, Text text) {
-        Cut &own = texts_[number];
-        own.begin = static_cast<uint32_t>(pieces_.size());
-        read_string(raws.at(number), plain2_);
-        own.plain = text == plain2_;
-        own.cut = round_;
-        const char *place = text.data(), *end = place + text.size();
-        while (place < end) {
-            const char *first = place;
-            size_t bytes = divider(place, end);
-            if (bytes)
-                for (; place < end && (bytes = divider(place, end)) > 0; place += bytes) {}
-            else
-                for (; place < end && divider(place, end) == 0; ++place) {}
-            pieces_.push_back(token(Text(first, static_cast<size_t>(place - first)), bytes == 0 && divider(first, end) == 0));
-        }
-        own.count = static_cast<uint32_t>(pieces_.size()) - own.begin;
+    // Bytes of what divides tokens at a place of a JSON string, an escape included; 0 if nothing does.
+    size_t divider_in_json(const char *place, const char *end) const {
+        if (*place != '\\') return divider(place, end);
+        return end - place >= 2 && place[1] != 'b' && place[1] != 'u' ? 2 : place[1] == 'u' && end - place >= 6 && divider_[code(place)] ? 6 : 0;
     }
 
-    uint32_t token(Text text, bool searched) {
+    // Of a control character that is written as an escape.
+    static unsigned char code(const char *place) { return static_cast<unsigned char>((place[4] - '0') << 4 | (place[5] <= '9' ? place[5] - '0' : place[5] - 'a' + 10)); }
+
+    // Tokens of a text that was prepared.
+    void cut(uint32_t number, Text text) {
+        Cut &own = texts_[number];
+        own.begin = static_cast<uint32_t>(spots_.size());
+        own.cut = round_;
+        raw_.clear();
+        write_string(text, raw_);
+        own.changed = raw_ != raws.at(number);
+        if (own.changed) changed_.set(number, raw_);
+        const char *first = raw_.data(), *place = first + 1, *end = first + raw_.size() - 1;
+        while (place < end) {
+            const char *begin = place;
+            bool escaped = false;
+            while (place < end && divider_in_json(place, end) == 0) {
+                escaped |= *place == '\\';
+                place += *place == '\\' ? (place[1] == 'u' ? 6 : 2) : 1;
+            }
+            if (place > begin) {
+                uint32_t found;
+                if (escaped) {
+                    escaped_.assign("\"").append(begin, place).append("\"");
+                    read_string(escaped_, low_);
+                    made_ = low_;
+                    found = token(made_);
+                } else {
+                    found = token(Text(begin, static_cast<size_t>(place - begin)));
+                }
+                if (tokens_[found].state != NEVER) spots_.push_back({found, static_cast<uint32_t>(begin - first), static_cast<uint32_t>(place - first)});
+            }
+            for (size_t bytes; place < end && (bytes = divider_in_json(place, end)) > 0; place += bytes) {}
+        }
+        own.count = static_cast<uint32_t>(spots_.size()) - own.begin;
+    }
+
+    uint32_t token(Text text) {
         bool fresh;
         uint32_t number = names_.put(text, fresh);
         if (!fresh) return number;
-        Token own{static_cast<uint32_t>(words_.size()), 0, 0, searched ? NEW : SAME, 0, text.size() <= LONGEST_TOKEN, false, 0};
-        if (searched) {
-            for (char sign : text) own.foreign |= static_cast<signed char>(sign) < 0;
-            lower(text);
-            for (size_t place = 0; place < low_.size();) {
-                size_t last = place;
-                while (last < low_.size() && letter_[static_cast<unsigned char>(low_[last])]) ++last;
-                if (last > place) words_.push_back(dictionary.word(Text(low_).substr(place, last - place)));
-                place = last + 1;
-            }
-            own.formed = formed(text);
+        Token own{static_cast<uint32_t>(words_.size()), 0, 0, NEW, formed(text), text.size() <= LONGEST_TOKEN, false, 0};
+        for (char sign : text) own.foreign |= static_cast<signed char>(sign) < 0;
+        lower(text);
+        for (size_t place = 0; place < low_.size();) {
+            size_t last = place;
+            while (last < low_.size() && letter_[static_cast<unsigned char>(low_[last])]) ++last;
+            if (last > place) words_.push_back(dictionary.word(Text(low_).substr(place, last - place)));
+            place = last + 1;
         }
         own.count = static_cast<uint32_t>(words_.size()) - own.begin;
+        if (own.count == 0 && own.formed == 0 && !own.foreign) own.state = NEVER;
         tokens_.push_back(own);
         return number;
+    }
+
+    void other(uint32_t number, Text text) {
+        tokens_[number].state = text == names_.at(number) ? SAME : OTHER;
+        if (tokens_[number].state == SAME) return;
+        escaped_.clear();
+        write_string(text, escaped_);
+        outs_.set(number, Text(escaped_).substr(1, escaped_.size() - 2));
     }
 
     void lower(Text text) {
@@ -317,8 +352,7 @@ class Texts {
         if (own.foreign || !own.lasting || !dictionary.whole || maybe_written(text)) return;
         lower(text);
         if (dictionary.get(low_, hit)) {
-            own.state = OTHER;
-            outs_.set(number, hit);
+            other(number, hit);
         } else if (own.formed < 2) {
             parts(number, text);
         }
@@ -351,8 +385,7 @@ class Texts {
                 break;
             }
         }
-        tokens_[number].state = end ? OTHER : SAME;
-        if (end) outs_.set(number, made_.append(text.substr(end)));
+        other(number, made_.append(text.substr(end)));
     }
 
     // Whether a pseudonym may stand inside.
@@ -417,10 +450,12 @@ class Texts {
     Interner names_;
     std::vector<Cut> texts_;
     std::vector<Token> tokens_;
-    std::vector<uint32_t> pieces_, words_, accounts_;
+    std::vector<Spot> spots_;
+    std::vector<uint32_t> words_, accounts_;
     std::vector<uint64_t> account_turns_;
-    Outs outs_;
-    std::string plain_, plain2_, low_, made_;
+    Outs changed_;  // texts that were prepared otherwise than they came, as JSON
+    Outs outs_;     // of tokens, escaped
+    std::string plain_, raw_, low_, made_, escaped_;
     uint64_t round_ = 0, turn_ = 0;
 };
 

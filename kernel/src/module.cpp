@@ -207,7 +207,7 @@ PyObject *kernel_scan(Kernel *self, PyObject *lines) {
     try {
         // A tuple of our own: whoever has the list may change it.
         if ((own.lines = PyList_AsTuple(lines)) == nullptr) return nullptr;
-        own.scanner.failed = false;
+        own.scanner.failed = own.scanner.irregular = false;
         auto resolve = [&own](uint32_t parent, Text key, uint32_t number) -> int64_t {
             PyObject *answer = PyObject_CallFunction(own.resolve, "Is#I", parent, key.data(), static_cast<Py_ssize_t>(key.size()), number);
             int64_t code = answer == nullptr ? -1 : PyLong_AsLongLong(answer);
@@ -234,6 +234,7 @@ PyObject *kernel_scan(Kernel *self, PyObject *lines) {
                 others.push_back(static_cast<uint32_t>(place));
             }
         }
+        if (own.scanner.irregular) Py_RETURN_NONE;
         return numbers_of(others);
     } catch (const std::exception &error) {
         return failed(error);
@@ -567,7 +568,7 @@ PyObject *kernel_block(Kernel *self, PyObject *) {
 
 PyMethodDef METHODS[] = {
     {"begin", reinterpret_cast<PyCFunction>(kernel_begin), METH_NOARGS, "Begin a batch; bit 1: the dictionary was forgotten, bit 2: the keys were."},
-    {"scan", reinterpret_cast<PyCFunction>(kernel_scan), METH_O, "Read lines; gives the places of those that were not read."},
+    {"scan", reinterpret_cast<PyCFunction>(kernel_scan), METH_O, "Read lines; gives the places of those that were not read, or None for a batch that is to be read elsewhere."},
     {"touched", reinterpret_cast<PyCFunction>(kernel_touched), METH_NOARGS, "Rules with new values."},
     {"fresh", reinterpret_cast<PyCFunction>(kernel_fresh), METH_O, "New values of a rule, as a JSON array."},
     {"settle", reinterpret_cast<PyCFunction>(kernel_settle), METH_VARARGS, "What became of the new values of a rule, as JSON texts."},

@@ -55,7 +55,8 @@ class Scanner {
     std::vector<Values> values;
     std::vector<Node> nodes;
     std::vector<Piece> pieces;
-    bool failed = false;
+    bool failed = false;     // a question was not answered
+    bool irregular = false;  // a field had a value of a kind for which there is no rule
 
     void forget() {
         keys_.clear();
@@ -151,8 +152,12 @@ class Scanner {
 
     bool value(uint32_t node, bool shown, int depth) {
         if (place_ >= end_) return false;
-        if (*place_ == '{') return (!shown || (nodes[node].flags & INSIDE)) && object(node, shown, depth + 1);
-        if (shown && !(nodes[node].flags & VALUE)) return false;
+        bool inside = *place_ == '{';
+        if (shown && !(nodes[node].flags & (inside ? INSIDE : VALUE))) {
+            irregular = true;
+            return false;
+        }
+        if (inside) return object(node, shown, depth + 1);
         return *place_ == '[' ? list(node, shown) : scalar(node, shown);
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tacit.logs.anonymise.engine import UNKNOWN_FIELD, Anonymiser, Table, Treated
+from tacit.logs.anonymise.engine import UNKNOWN_FIELD, Anonymiser
+from tacit.logs.anonymise.outcomes import Table, Treated
 from tacit.logs.anonymise.reading import Lines
 
 __all__ = ["UNKNOWN_FIELD", "Anonymiser", "Lines", "Table", "Treated"]

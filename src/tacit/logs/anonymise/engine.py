@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import gc
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from tacit.logs.anonymise.native import Native, kernel, reads
+from tacit.logs.anonymise.native import Native, Scanned, kernel, reads
+from tacit.logs.anonymise.outcomes import Table, Treated, block_of
 from tacit.logs.anonymise.reading import Lines
 from tacit.logs.anonymise.shapes import Column, Shapes
 from tacit.logs.anonymise.tree import tree_of
@@ -27,35 +26,6 @@ _MOST_REMEMBERED = 200_000
 _BETWEEN = "\u00a6"  # a sign that hardly any log holds
 _MOST_KEYS, _LONGEST_KEY = 5_000, 64
 UNKNOWN_FIELD = "a field that the policy does not name"
-
-
-@dataclass(eq=False)
-class Outcome:
-    """What became of a batch.
-
-    Args:
-        places: which event of the batch each one was that passed.
-        refused: places of events that were held back, with the reason.
-        unknown: how often a field without a rule was left out, by path.
-    """
-
-    places: list[int]
-    refused: list[tuple[int, str]]
-    unknown: Counter[str]
-
-
-@dataclass(eq=False)
-class Treated(Outcome):
-    """The same, event by event: `events` after treatment, or their JSON texts."""
-
-    events: list[Any]
-
-
-@dataclass(eq=False)
-class Table(Outcome):
-    """The same, column by column: for each path of `columns` a value per event."""
-
-    columns: dict[str, list[Any]]
 
 
 class Anonymiser:
@@ -73,11 +43,13 @@ class Anonymiser:
         key: of the epoch.
         prior: the former epoch's key while an overlap lasts: events then carry earlier pseudonyms too, in ``tacit.prior``.
         identities: a dictionary learned beforehand; it is extended.
+        compiled: use the compiled reader, if it is installed.
         recorder: keeps what a pseudonym stands for, sealed; what a batch named is durable before the batch is returned.
     """
 
     def __init__(
-        self, policy: SourcePolicy, key: Key, *, prior: Key | None = None, identities: Identities | None = None, recorder: Recorder | None = None
+        self, policy: SourcePolicy, key: Key, *, prior: Key | None = None, identities: Identities | None = None, recorder: Recorder | None = None,
+        compiled: bool = True,
     ) -> None:
         self.policy, self._recorder = policy, recorder
         self.tools = _tools(policy, key, identities, None if recorder is None else recorder.note)
@@ -90,8 +62,8 @@ class Anonymiser:
         self._prior = None if prior is None else _Prior(policy, _tools(policy, prior, None))
         self._context = [name.split(".") if name else None for name in (policy.time, policy.entity, policy.unit)]
         self._rowwise = prior is not None or any(treatment is not None and not treatment.alone for treatment in self._treatments)
-        self._native = None if self._rowwise or kernel() is None else Native(
-            self._root, self._treatments, dropped=self._dropped, refuse=policy.unknown == "refuse", holds=self._holds, tools=self.tools,
+        self._native = None if self._rowwise or not compiled or kernel() is None else Native(
+            self._root, self._treatments, dropped=self._dropped, refuse=policy.unknown == "refuse", tools=self.tools,
             urls=frozenset(number for number, rule in enumerate(self._rules) if rule.treatment == "url"),
         )
 
@@ -104,10 +76,7 @@ class Anonymiser:
 
         Of `Lines` a compiled reader takes what it can, where it is installed.
         """
-        if isinstance(events, Lines) and self._native is not None and reads(events.form):
-            with _no_collection():
-                return self._natively(self._native, events)
-        return self._treated(events, Shapes.lines)
+        return self._natively(events, block=False) or self._treated(events, Shapes.lines)
 
     def table(self, events: Iterable[Event]) -> Table:
         """The same, as one list per path. An overlap's earlier pseudonyms are not attached."""
@@ -120,11 +89,10 @@ class Anonymiser:
 
     def block(self, events: Iterable[Event]) -> Treated:
         """The same, as lines in one block of bytes: the only one of `events`."""
-        if isinstance(events, Lines) and self._native is not None and reads(events.form):
-            with _no_collection():
-                return self._natively(self._native, events, block=True)
-        treated = self.texts(events)
-        treated.events = [_block(treated.events)]
+        treated = self._natively(events, block=True)
+        if treated is None:
+            treated = self._treated(events, Shapes.lines)
+            treated.events = [block_of(treated.events)]
         return treated
 
     def learn(self, events: Iterable[Event]) -> int:
@@ -132,27 +100,15 @@ class Anonymiser:
 
         A first pass over a file finds names also in texts that come before the first field that holds them.
         """
-        if isinstance(events, Lines) and self._native is not None and reads(events.form):
-            with _no_collection():
-                self._learn_natively(self._native, events)
-            return len(self.tools.identities)
         with _no_collection():
-            shapes = Shapes(self._root, dropped=self._dropped, key_holds=lambda key: False)
-            shapes.take_apart(events)
-            for number in self._ordered(shapes.columns):
-                if self._stage(number) == FIRST:
-                    self._column(number, shapes.columns[number], None, False)
+            scanned = self._scanned(events, lambda key: False)
+            if scanned is None:
+                shapes = Shapes(self._root, dropped=self._dropped, key_holds=lambda key: False)
+                shapes.take_apart(events)
+            else:
+                shapes = scanned.shapes
+            self._by_column(shapes, None, text=scanned is not None, touched=scanned.touched if scanned else frozenset(), last=FIRST)
         return len(self.tools.identities)
-
-    def _learn_natively(self, native: Native, lines: Lines) -> None:
-        _, shapes = self._scanned(native, lines)
-        touched = set(native.touched())
-        for number in self._ordered({*shapes.columns, *touched}):
-            if self._stage(number) == FIRST:
-                if number in touched:
-                    native.treat(number, json_writer())
-                if number in shapes.columns:
-                    self._column(number, shapes.columns[number], None, False)
 
     def know(self, *, users: Iterable[str] = (), hosts: Iterable[str] = ()) -> int:
         """Enter accounts, e-mail addresses and hosts from a directory; returns how many identities the dictionary holds."""
@@ -162,33 +118,34 @@ class Anonymiser:
             self.tools.names.host(host)
         return len(self.tools.identities)
 
-    def _natively(self, native: Native, lines: Lines, *, block: bool = False) -> Treated:
-        """The texts of lines, most of them read by compiled code."""
-        others, shapes = self._scanned(native, lines)
-        write, touched = json_writer(), set(native.touched())
-        for number in self._ordered({*shapes.columns, *touched}):
-            if number in touched:
-                native.treat(number, write)
-            if number in shapes.columns:
-                self._column(number, shapes.columns[number], None, True)
-        _searched(self._texts(shapes), native.search, write)
-        if self._recorder is not None:
-            self._recorder.flush()
-        if not others:
-            lines.places = list(range(len(lines.lines)))
-            return Treated(lines.places, [], shapes.unknown, [native.block()] if block else native.texts())
-        treated = _merged(lines, others, native.texts(), shapes)
-        if block:
-            treated.events = [_block(treated.events)]
-        return treated
+    def _natively(self, events: Iterable[Event], *, block: bool) -> Treated | None:
+        """The texts of lines, most of them read by compiled code; nothing where that cannot be."""
+        with _no_collection():
+            scanned = self._scanned(events, self._holds)
+            if scanned is None:
+                return None
+            shapes, native = scanned.shapes, scanned.native
+            self._by_column(shapes, None, text=True, touched=scanned.touched)
+            _searched(self._texts(shapes), native.search, json_writer())
+            if self._recorder is not None:
+                self._recorder.flush()
+            return scanned.merged(_refused(shapes), block=block)
 
-    def _scanned(self, native: Native, lines: Lines) -> tuple[list[int], Shapes]:
-        """Places of the lines that were left to other readers, and what those hold."""
-        others = native.scan(lines.lines)
-        shapes = Shapes(self._root, dropped=self._dropped, key_holds=self._holds, refuse=self.policy.unknown == "refuse")
-        shapes.take_apart(lines.some(others))
+    def _scanned(self, events: Iterable[Event], holds: Callable[[str], bool]) -> Scanned | None:
+        """Lines read by compiled code, and the events of those that it leaves to others."""
+        native = self._native
+        if native is None or not isinstance(events, Lines) or not reads(events.form):
+            return None
+        others = native.scan(events.lines, holds)
+        if others is None:
+            return None
+        shapes = Shapes(self._root, dropped=self._dropped, key_holds=holds, refuse=self.policy.unknown == "refuse")
+        shapes.take_apart(events.some(others))
+        if shapes.irregular:
+            events.forget()
+            return None
         native.tell_unknown(shapes)
-        return others, shapes
+        return Scanned(native, events, others, shapes)
 
     def _treated(self, events: Iterable[Event], write: Callable[[Shapes], list[Any]]) -> Treated:
         text = write is Shapes.lines
@@ -206,16 +163,32 @@ class Anonymiser:
         shapes = Shapes(self._root, dropped=self._dropped, key_holds=self._holds, refuse=refuse, rowwise=self._rowwise)
         context = _Context(self._context) if self._rowwise else None
         shapes.take_apart(events if context is None else context.watched(events))
-        for number in self._ordered(shapes.columns):
-            self._column(number, shapes.columns[number], context, text)
+        self._by_column(shapes, context, text=text)
         _searched(self._texts(shapes), self.tools.scrubber.texts, json_writer() if text else None)
         if self._recorder is not None:
             self._recorder.flush()
         return shapes
 
-    def _ordered(self, numbers: Iterable[int]) -> list[int]:
-        """Rules in the order in which their fields are treated, texts left out: the same for every batch, as the first name of two is the one kept."""
-        return [number for stage in (FIRST, SECOND) for number in sorted(numbers) if self._stage(number) == stage]
+    def _by_column(
+        self, shapes: Shapes, context: _Context | None, *, text: bool, touched: frozenset[int] = frozenset(), last: int = SECOND
+    ) -> None:
+        """Treat every column but those of texts, in the order of the rules: always the same, as of two pseudonyms of a name the first is kept.
+
+        Args:
+            shapes: whose columns.
+            context: of the rows, where a treatment needs it.
+            text: whether JSON texts are wanted.
+            touched: rules with new values among the lines that compiled code has read.
+            last: of the stages.
+        """
+        for stage in (FIRST, SECOND)[: last + 1]:
+            for number in sorted({*shapes.columns, *touched}):
+                if self._stage(number) != stage:
+                    continue
+                if number in touched and self._native is not None:
+                    self._native.treat(number, json_writer())
+                if number in shapes.columns:
+                    self._column(number, shapes.columns[number], context, text)
 
     def _stage(self, number: int) -> int:
         treatment = self._treatments[number]
@@ -243,24 +216,6 @@ class Anonymiser:
             column.out = _looked_up(memo, column.values, treatment, write)
         else:
             column.out = _with_rows(treatment, column, rows, write)
-
-
-def _block(texts: list[str]) -> bytes:
-    return ("\n".join(texts) + "\n").encode() if texts else b""
-
-
-def _merged(lines: Lines, others: list[int], texts: list[str], shapes: Shapes) -> Treated:
-    """The texts of lines in their order, from those that compiled code has read and those that were left to others."""
-    places, passed = lines.places, shapes.passed()
-    written = shapes.lines()
-    left = set(others)
-    found = dict(zip((place for place in range(len(lines.lines)) if place not in left), texts, strict=True))
-    found |= {places[event]: written[event] for event in passed}
-    lines.places = sorted({*found, *places})
-    number = {place: event for event, place in enumerate(lines.places)}
-    refused = [(number[places[event]], reason) for event, reason in _refused(shapes)]
-    order = sorted(found)
-    return Treated([number[place] for place in order], refused, shapes.unknown, [found[place] for place in order])
 
 
 def _refused(shapes: Shapes) -> list[tuple[int, str]]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from tacit.logs.anonymise.outcomes import Treated, block_of
+from tacit.logs.anonymise.reading import Lines
 from tacit.logs.anonymise.shapes import Shapes
 from tacit.logs.anonymise.tree import Node
 from tacit.logs.formats import JsonLines, LineFormat, json_library
@@ -47,18 +49,18 @@ class Native:
         treatments: of its rules.
         dropped: numbers of the rules that leave a field out.
         refuse: whether an event with an unknown field is held back.
-        holds: whether a key that only a pattern matched may be an identity.
         tools: of the key.
         urls: numbers of the rules for URLs.
     """
 
     def __init__(
-        self, root: Node, treatments: Sequence[Treatment | None], *, dropped: frozenset[int], refuse: bool, holds: Callable[[str], bool],
-        tools: Tools, urls: frozenset[int],
+        self, root: Node, treatments: Sequence[Treatment | None], *, dropped: frozenset[int], refuse: bool, tools: Tools,
+        urls: frozenset[int],
     ) -> None:
-        self._treatments, self._dropped, self._refuse, self._holds = treatments, dropped, refuse, holds
+        self._treatments, self._dropped, self._refuse = treatments, dropped, refuse
         self._scrubber, self._places, self._urls = tools.scrubber, tools.places, urls
         self._root = root
+        self._holds: Callable[[str], bool] = lambda key: True
         self._nodes: dict[int, tuple[Node | None, str]] = {}
         self._guessed: dict[int, tuple[str, int]] = {}
         self._version = 0
@@ -67,8 +69,14 @@ class Native:
         self._kernel = kernel().Kernel(modes, self._resolved, signs, groups)
         self._forget()
 
-    def scan(self, lines: list[bytes]) -> list[int]:
-        """Read a batch; gives the places of the lines that are left to others."""
+    def scan(self, lines: list[bytes], holds: Callable[[str], bool]) -> list[int] | None:
+        """Read a batch; gives the places of the lines that are left to others, or nothing if all are.
+
+        Args:
+            lines: of the batch.
+            holds: whether a key that only a pattern matched may be an identity; its field is then treated as unknown.
+        """
+        self._holds = holds
         gone = self._kernel.begin()
         if gone & _DICTIONARY_GONE:
             self._version = 0
@@ -76,7 +84,7 @@ class Native:
             self._forget()
         for number, (key, flags) in self._guessed.items():
             self._kernel.mark(number, self._unknown if self._holds(key) else flags)
-        found: list[int] = self._kernel.scan(lines)
+        found: list[int] | None = self._kernel.scan(lines)
         return found
 
     def tell_unknown(self, shapes: Shapes) -> None:
@@ -160,6 +168,42 @@ class Native:
             self._kernel.learn(names, pseudonyms, parts, version, whole)
             self._version = version
         return version
+
+
+class Scanned:
+    """A batch of lines of which compiled code has read the most.
+
+    Args:
+        native: has read them.
+        lines: all.
+        others: places of those that were left to other readers.
+        shapes: the events of those.
+    """
+
+    def __init__(self, native: Native, lines: Lines, others: list[int], shapes: Shapes) -> None:
+        self.native, self.shapes, self._lines, self._others = native, shapes, lines, others
+        self.touched = frozenset(native.touched())
+
+    def merged(self, refused: list[tuple[int, str]], *, block: bool) -> Treated:
+        """The texts of all lines in their order.
+
+        Args:
+            refused: places among the events of `shapes` that are held back, with the reason.
+            block: as lines in one block of bytes.
+        """
+        lines, own = self._lines, self._lines.places
+        if not self._others:
+            lines.places = list(range(len(lines.lines)))
+            return Treated(lines.places, [], self.shapes.unknown, [self.native.block()] if block else self.native.texts())
+        written, left = self.shapes.lines(), set(self._others)
+        found = dict(zip((place for place in range(len(lines.lines)) if place not in left), self.native.texts(), strict=True))
+        found |= {own[event]: written[event] for event in self.shapes.passed()}
+        lines.places = sorted({*found, *own})
+        number = {place: event for event, place in enumerate(lines.places)}
+        places = sorted(found)
+        texts = [found[place] for place in places]
+        held = [(number[own[event]], reason) for event, reason in refused]
+        return Treated([number[place] for place in places], held, self.shapes.unknown, [block_of(texts)] if block else texts)
 
 
 def _mode(treatment: Treatment | None, dropped: bool) -> int:

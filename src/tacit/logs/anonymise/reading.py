@@ -40,3 +40,7 @@ class Lines:
             self.places += [own[place] for place in parsed.places]
             self.damaged += [(own[damaged.line], damaged.reason) for damaged in parsed.damaged]
             yield from parsed.events
+
+    def forget(self) -> None:
+        """As if nothing had been read yet."""
+        self.places, self.damaged = [], []

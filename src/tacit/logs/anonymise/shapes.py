@@ -94,6 +94,8 @@ class Shapes:
         self._looked = 0
         self._rows = refuse or rowwise
         self.count = 0
+        self.irregular = False
+        """Whether a field had a value of a kind for which there is no rule: what is left of it then depends on the events beside it."""
         self._tops: list[_Objects] = []
 
     def take_apart(self, events: Iterable[Event]) -> None:
@@ -175,6 +177,7 @@ class Shapes:
         if dict not in types and list not in types:
             return self._scalars(pool)
         if depth >= _DEEPEST or (types == {dict} and not node.children and not node.guessed):
+            self.irregular = True
             self._not_known(pool.path, "", pool.rows, len(pool.values))
             return None
         if types == {dict}:
@@ -202,6 +205,8 @@ class Shapes:
         return _Mixed(len(kinds), parts) if parts else None
 
     def _scalars(self, pool: _Pool) -> Cell | None:
+        if pool.node.rule is None or pool.node.rule in self._dropped:
+            self.irregular = True
         if pool.node.rule is None:
             if any(value is not None for value in pool.values):
                 self._not_known(pool.path, "", pool.rows, len(pool.values))

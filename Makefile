@@ -2,6 +2,7 @@
 #   make pilot        install the locked core into .venv, run the pilot on a simulated SOC, leave pilot/report.html
 #   make test         install the development tools, run every test        (ARGS='tests/guard -x' narrows it)
 #   make torch        add PyTorch, for the networks and their tests (TORCH='torch==2.13.0' names the build)
+#   make kernel       add the compiled reader of logs (needs a compiler of C++ and Python's headers)
 #   make synthetic    add mbi, for made-up records and their tests
 #   make check        style, types, import floors, size rules, doctests
 #   make bench        every benchmark row, written to benchmarks/RESULTS.md
@@ -24,7 +25,7 @@ INSTALL := $(PIP) install --quiet --no-compile --only-binary :all:
 COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib >/dev/null || true
 LINTED := $(wildcard src tests scripts benchmarks examples conftest.py)
 
-.PHONY: help pilot test torch synthetic check lint types floors rules bench docs lock clean
+.PHONY: help pilot test torch kernel synthetic check lint types floors rules bench docs lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,6 +38,9 @@ test: $(VENV)/.dev
 
 torch: $(VENV)/.dev
 	$(INSTALL) 'mpmath>=1.3' '$(TORCH)'
+
+kernel: $(VENV)/.dev
+	$(PIP) install --quiet ./kernel
 
 synthetic: $(VENV)/.dev
 	$(INSTALL) 'mbi>=2.0'

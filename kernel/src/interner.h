@@ -26,7 +26,7 @@ inline uint64_t mixed(uint64_t a, uint64_t b) {
 
 inline uint64_t word_at(const char *place, size_t bytes) {
     uint64_t word = 0;
-    std::memcpy(&word, place, bytes);
+    if (bytes) std::memcpy(&word, place, bytes);
     return word;
 }
 
@@ -105,7 +105,7 @@ class Interner {
     bool same(uint32_t number, uint64_t hash, Text text) const {
         const Entry &entry = entries_[number];
         return entry.check == static_cast<uint32_t>(hash >> 32) && entry.size == text.size() &&
-               std::memcmp(bytes_.data() + entry.begin, text.data(), text.size()) == 0;
+               (text.empty() || std::memcmp(bytes_.data() + entry.begin, text.data(), text.size()) == 0);
     }
 
     void grow() {

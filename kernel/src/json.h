@@ -115,7 +115,8 @@ inline void write_string(Text text, std::string &into) {
             into.push_back(static_cast<char>(sign));
         } else if (known) {
             into.push_back('\\');
-            into.push_back(sign == '"' || sign == '\\' ? static_cast<char>(sign) : sign == '\b' ? 'b' : sign == '\f' ? 'f' : sign == '\n' ? 'n' : sign == '\r' ? 'r' : 't');
+            into.push_back(sign == '"' || sign == '\\' ? static_cast<char>(sign) : sign == '\b' ? 'b' : sign == '\f' ? 'f' : sign == '\n' ? 'n'
+                : sign == '\r' ? 'r' : 't');
         } else {
             into.append("\\u00");
             into.push_back(digits[sign >> 4]);

@@ -102,7 +102,7 @@ class Texts {
                 masks.push_back(mask);
                 found.push_back(plain_);
             } else {
-                cut(number, plain_);
+                cut(number, raws.at(number), false);
                 texts_[number].ready = true;
             }
         }
@@ -122,7 +122,14 @@ class Texts {
 
     // What became of the texts asked about, and whether that is to be found out again whenever they come back.
     void prepare(size_t place, Text text, bool lasting) {
-        cut(asked[place], text);
+        read_string(raws.at(asked[place]), plain_);
+        bool changed = text != plain_;
+        if (changed) {
+            raw_.clear();
+            write_string(text, raw_);
+            changed_.set(asked[place], raw_);
+        }
+        cut(asked[place], changed ? Text(raw_) : raws.at(asked[place]), changed);
         texts_[asked[place]].ready = lasting;
     }
 
@@ -241,8 +248,10 @@ class Texts {
         size_t least = 0;
         for (size_t slash = text.find('\\'); slash != Text::npos; slash = text.find('\\', slash + 1)) {
             size_t first = slash, last = slash + 1;
-            while (first > least && slash - first < 63 && (letter_[byte(text[first - 1])] || text[first - 1] == '.' || text[first - 1] == '-')) --first;
-            while (last < text.size() && last - slash <= 64 && (letter_[byte(text[last])] || std::strchr("._$-", text[last] ? text[last] : '!'))) ++last;
+            while (first > least && slash - first < 63 && (letter_[byte(text[first - 1])] || text[first - 1] == '.'
+                || text[first - 1] == '-')) --first;
+            while (last < text.size() && last - slash <= 64 && (letter_[byte(text[last])] || std::strchr("._$-", text[last] ? text[last]
+                : '!'))) ++last;
             if (slash < least + 2 || slash - first < 2 || last - slash < 3) continue;
             bool fresh;
             accounts_.push_back(accounts.put(text.substr(first, last - first), fresh));
@@ -260,18 +269,16 @@ class Texts {
     }
 
     // Of a control character that is written as an escape.
-    static unsigned char code(const char *place) { return static_cast<unsigned char>((place[4] - '0') << 4 | (place[5] <= '9' ? place[5] - '0' : place[5] - 'a' + 10)); }
+    static unsigned char code(const char *place) { return static_cast<unsigned char>((place[4] - '0') << 4 | (place[5] <= '9' ? place[5] - '0'
+        : place[5] - 'a' + 10)); }
 
-    // Tokens of a text that was prepared.
-    void cut(uint32_t number, Text text) {
+    // Tokens of a text, as JSON.
+    void cut(uint32_t number, Text raw, bool changed) {
         Cut &own = texts_[number];
         own.begin = static_cast<uint32_t>(spots_.size());
         own.cut = round_;
-        raw_.clear();
-        write_string(text, raw_);
-        own.changed = raw_ != raws.at(number);
-        if (own.changed) changed_.set(number, raw_);
-        const char *first = raw_.data(), *place = first + 1, *end = first + raw_.size() - 1;
+        own.changed = changed;
+        const char *first = raw.data(), *place = first + 1, *end = first + raw.size() - 1;
         while (place < end) {
             const char *begin = place;
             bool escaped = false;
@@ -289,7 +296,8 @@ class Texts {
                 } else {
                     found = token(Text(begin, static_cast<size_t>(place - begin)));
                 }
-                if (tokens_[found].state != NEVER) spots_.push_back({found, static_cast<uint32_t>(begin - first), static_cast<uint32_t>(place - first)});
+                if (tokens_[found].state != NEVER) spots_.push_back({found, static_cast<uint32_t>(begin - first),
+                    static_cast<uint32_t>(place - first)});
             }
             for (size_t bytes; place < end && (bytes = divider_in_json(place, end)) > 0; place += bytes) {}
         }

@@ -26,9 +26,17 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if compiler is None or not header.is_file():
         pytest.skip("no compiler of C++, or no headers of Python")
     folder = tmp_path_factory.mktemp("kernel")
-    command = [compiler, "-std=c++17", "-O1", "-shared", "-fPIC", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [
-        compiler, "-std=c++17", "-O1", "-shared", "-fPIC",
-    ]
+    command = (
+        [compiler, "-std=c++17", "-O1", "-shared", "-fPIC", "-undefined", "dynamic_lookup"]
+        if sys.platform == "darwin"
+        else [
+            compiler,
+            "-std=c++17",
+            "-O1",
+            "-shared",
+            "-fPIC",
+        ]
+    )
     subprocess.run([*command, f"-I{header.parent}", str(SOURCE), "-o", str(folder / "tacit_kernel.so")], check=True)
     sys.path.insert(0, str(folder))
     native.kernel.cache_clear()

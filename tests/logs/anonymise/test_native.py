@@ -35,32 +35,80 @@ fields: {
 """
 # Without shrinking: that takes minutes for batches of events.
 FIXTURE = settings(max_examples=250, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-NAMES = ("anna.keller", "Bob", "zoë", "CORP\\anna.keller", "anna.keller@corp.example", "ws-17.corp.example", "ws-17", "bea-bach", "run", "u-k7-" + "0" * 20)
-ODD = ("\u00e9", "\u2028", "\u00a0", "\u0085", "\U0001f600", "\x01", "\x1f", "\b", "\n", "\t", "\"", "\\", "/", "\x7f", "%", "K", "\u212a")
+NAMES = (
+    "anna.keller",
+    "Bob",
+    "zoë",
+    "CORP\\anna.keller",
+    "anna.keller@corp.example",
+    "ws-17.corp.example",
+    "ws-17",
+    "bea-bach",
+    "run",
+    "u-k7-" + "0" * 20,
+)
+ODD = ("\u00e9", "\u2028", "\u00a0", "\u0085", "\U0001f600", "\x01", "\x1f", "\b", "\n", "\t", '"', "\\", "/", "\x7f", "%", "K", "\u212a")
 FORMED = (
-    "10.1.2.3", "10.1.2.3:443", "fe80::1%eth0", "2001:db8::17", "::ffff:10.1.2.3", "00:50:56:ab:cd:ef", "0050.56ab.cdef", "S-1-5-21-1-2-3-1104",
-    "4111-1111-1111-1111", "1234-56781234-5.a", "4111111111111111", "srv.ws-17.corp.example:443", "a.pdf", "x.y.z", "1.a", "deadbeef.hex", "::", "a:b:c",
+    "10.1.2.3",
+    "10.1.2.3:443",
+    "fe80::1%eth0",
+    "2001:db8::17",
+    "::ffff:10.1.2.3",
+    "00:50:56:ab:cd:ef",
+    "0050.56ab.cdef",
+    "S-1-5-21-1-2-3-1104",
+    "4111-1111-1111-1111",
+    "1234-56781234-5.a",
+    "4111111111111111",
+    "srv.ws-17.corp.example:443",
+    "a.pdf",
+    "x.y.z",
+    "1.a",
+    "deadbeef.hex",
+    "::",
+    "a:b:c",
 )
 CONTEXTS = (
-    "C:\\Users\\{}\\a.txt", "/home/{}/x", "user={} ", "password={}", "dir \\\\{}\\share", "--server {} ", "https://bob:{}@h.example/", "{}", "x_{}_y",
-    "Failed password for invalid user {} from 10.9.8.7", "CORP\\{}", "Files\\{}", "({})", "{}{}", "Authorization: Bearer {}",
+    "C:\\Users\\{}\\a.txt",
+    "/home/{}/x",
+    "user={} ",
+    "password={}",
+    "dir \\\\{}\\share",
+    "--server {} ",
+    "https://bob:{}@h.example/",
+    "{}",
+    "x_{}_y",
+    "Failed password for invalid user {} from 10.9.8.7",
+    "CORP\\{}",
+    "Files\\{}",
+    "({})",
+    "{}{}",
+    "Authorization: Bearer {}",
 )
 WORDS = st.sampled_from((*NAMES, *FORMED, *ODD)) | st.text(st.sampled_from("aAbn.-_:@%\\/ 0159é"), max_size=6)
 
 
 def _hidden(word: str) -> st.SearchStrategy[str]:
-    return st.sampled_from((
-        word, word.upper(), quote(word, safe=""), base64.b64encode(f"say {word} twice".encode()).decode(), base64.b64encode(word.encode("utf-16-le")).decode(),
-        f"hello {word}".encode().hex(),
-    ))
+    return st.sampled_from(
+        (
+            word,
+            word.upper(),
+            quote(word, safe=""),
+            base64.b64encode(f"say {word} twice".encode()).decode(),
+            base64.b64encode(word.encode("utf-16-le")).decode(),
+            f"hello {word}".encode().hex(),
+        )
+    )
 
 
 PIECES = st.builds(lambda context, word: context.replace("{}", word), st.sampled_from(CONTEXTS), WORDS.flatmap(_hidden))
 TEXTS = st.lists(PIECES, max_size=4).map(" ".join) | st.lists(WORDS, max_size=3).map("".join)
 URLS = st.builds(
     lambda scheme, host, port, path, query: f"{scheme}{host}{port}{path}{query}",
-    st.sampled_from(("https://", "h+t-p.1://", "", "1ttp://", "://", "https:/", "x" * 40 + "://")), WORDS | st.sampled_from(("h.example", "[::1]", "b@h.example")),
-    st.sampled_from(("", ":443", ":", ":123456", ":4x")), st.lists(WORDS, max_size=3).map(lambda words: "/" + "//".join(words)) | st.sampled_from(("", "/Users/bob/x")),
+    st.sampled_from(("https://", "h+t-p.1://", "", "1ttp://", "://", "https:/", "x" * 40 + "://")),
+    WORDS | st.sampled_from(("h.example", "[::1]", "b@h.example")),
+    st.sampled_from(("", ":443", ":", ":123456", ":4x")),
+    st.lists(WORDS, max_size=3).map(lambda words: "/" + "//".join(words)) | st.sampled_from(("", "/Users/bob/x")),
     st.sampled_from(("", "?", "?a=1&b=22;c=333", "?x", "?kim.lee=1", "?=v", "?q=https://a.example/b?c=d", "?a=1#frag", "?&&a==b", "?9x=y")),
 )
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
@@ -71,16 +119,35 @@ def _some(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return values | SCALARS | st.lists(values | SCALARS, max_size=3)
 
 
-EVENTS = st.fixed_dictionaries({}, optional={
-    "user": st.fixed_dictionaries({}, optional={"name": _some(STRINGS), "email": _some(STRINGS), "strange": SCALARS}), "user.name": _some(STRINGS),
-    "host": _some(STRINGS), "ip": _some(st.sampled_from(FORMED)), "mac": _some(st.sampled_from(FORMED)), "sid": _some(st.sampled_from(FORMED)),
-    "id": _some(STRINGS), "url": _some(URLS), "file": _some(TEXTS), "text": _some(TEXTS), "more": st.fixed_dictionaries({"text": TEXTS}),
-    "labels": st.dictionaries(st.sampled_from(("anna.keller", "ws-17", "x", "y")), SCALARS, max_size=3), "people": st.dictionaries(st.sampled_from("xy"), STRINGS, max_size=2),
-    "deep": st.dictionaries(st.sampled_from("ab"), st.recursive(SCALARS, lambda inner: st.dictionaries(st.sampled_from("ab"), inner, max_size=2)), max_size=2),
-    "gone": st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2)),
-    "time": SCALARS | st.sampled_from(("2026-01-05T00:03:22.822Z",)), "kept": _some(SCALARS), "a": st.fixed_dictionaries({}, optional={"b": SCALARS}),
-    "a.b": SCALARS, "shape": TEXTS, "unknown": st.recursive(SCALARS, lambda inner: st.dictionaries(st.sampled_from("ab"), inner, max_size=2)), "anna.keller": SCALARS,
-})
+EVENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "user": st.fixed_dictionaries({}, optional={"name": _some(STRINGS), "email": _some(STRINGS), "strange": SCALARS}),
+        "user.name": _some(STRINGS),
+        "host": _some(STRINGS),
+        "ip": _some(st.sampled_from(FORMED)),
+        "mac": _some(st.sampled_from(FORMED)),
+        "sid": _some(st.sampled_from(FORMED)),
+        "id": _some(STRINGS),
+        "url": _some(URLS),
+        "file": _some(TEXTS),
+        "text": _some(TEXTS),
+        "more": st.fixed_dictionaries({"text": TEXTS}),
+        "labels": st.dictionaries(st.sampled_from(("anna.keller", "ws-17", "x", "y")), SCALARS, max_size=3),
+        "people": st.dictionaries(st.sampled_from("xy"), STRINGS, max_size=2),
+        "deep": st.dictionaries(
+            st.sampled_from("ab"), st.recursive(SCALARS, lambda inner: st.dictionaries(st.sampled_from("ab"), inner, max_size=2)), max_size=2
+        ),
+        "gone": st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2)),
+        "time": SCALARS | st.sampled_from(("2026-01-05T00:03:22.822Z",)),
+        "kept": _some(SCALARS),
+        "a": st.fixed_dictionaries({}, optional={"b": SCALARS}),
+        "a.b": SCALARS,
+        "shape": TEXTS,
+        "unknown": st.recursive(SCALARS, lambda inner: st.dictionaries(st.sampled_from("ab"), inner, max_size=2)),
+        "anna.keller": SCALARS,
+    },
+)
 
 
 def _written(event: dict[str, Any], how: str) -> bytes:
@@ -89,10 +156,19 @@ def _written(event: dict[str, Any], how: str) -> bytes:
     line = orjson.dumps(event, option=orjson.OPT_INDENT_2).replace(b"\n", b"\t") if how == "tabs" else orjson.dumps(event)
     if how == "doubled":
         return line[:-1] + b',"kept":1,"kept":2}' if len(line) > 2 else line
-    return {"cut": line[:-1], "behind": line + b" {}", "blank": b"  ", "bytes": line[:-1] + b"\xff}", "list": b"[1]", "number": line[:-1] + b',"kept":-0}'}.get(how, line)
+    return {
+        "cut": line[:-1],
+        "behind": line + b" {}",
+        "blank": b"  ",
+        "bytes": line[:-1] + b"\xff}",
+        "list": b"[1]",
+        "number": line[:-1] + b',"kept":-0}',
+    }.get(how, line)
 
 
-LINES = st.builds(_written, EVENTS, st.sampled_from(("plain",) * 8 + ("spaced", "tabs", "doubled", "cut", "behind", "blank", "bytes", "list", "number")))
+LINES = st.builds(
+    _written, EVENTS, st.sampled_from(("plain",) * 8 + ("spaced", "tabs", "doubled", "cut", "behind", "blank", "bytes", "list", "number"))
+)
 BATCHES = st.lists(st.lists(LINES, max_size=8), min_size=1, max_size=4)
 
 
@@ -170,12 +246,41 @@ def test_compiled_code_reads_the_most_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b'{"text":"' + b"anna " * 2_000_000 + b'"}', b"{" + b",".join(b'"k%d":1' % number for number in range(10_000)) + b"}",
-        b'{"deep":' + b'{"a":' * 1_000 + b"1" + b"}" * 1_001, b'{"deep":' + b"[" * 1_000 + b"]" * 1_000 + b"}", b'{"user":{"name":"a","name":"b"}}',
-        b'{"text":"\xff\xfe"}', b'{"text":"\xed\xa0\x80"}', b'{"text":"a\x00b"}', b'{"text":"\\u0000"}', b'{"text":"\\ud800"}', b'{"text":"' + b"a@" * 5_000 + b'"}',
-        b'{"text":"' + b"\\\\" * 9_000 + b'"}', b'{"text":"abc', b'{"text":"abc\\', b'{"text', b"{", b'{"kept":', b'{"kept":-', b'{"kept":1', b'{"kept":tru', b'{"kept":1e5}',
-        b'{"kept":123456789012345678901234}', b'{"kept":01}', b'{"kept":[1,]}', b'{"kept":[1', b'{"kept":1,}', b'{,}', b'{"kept" 1}', b'{"user":[{"name":"anna"}]}',
-        b'{"user":"anna"}', b'{"user":null}', b'{"host":{"a":1}}', b'{"text":[]}', b'{"text":[["anna"]]}', b'{"a.b":1,"a":{"b":2}}',
+        b'{"text":"' + b"anna " * 2_000_000 + b'"}',
+        b"{" + b",".join(b'"k%d":1' % number for number in range(10_000)) + b"}",
+        b'{"deep":' + b'{"a":' * 1_000 + b"1" + b"}" * 1_001,
+        b'{"deep":' + b"[" * 1_000 + b"]" * 1_000 + b"}",
+        b'{"user":{"name":"a","name":"b"}}',
+        b'{"text":"\xff\xfe"}',
+        b'{"text":"\xed\xa0\x80"}',
+        b'{"text":"a\x00b"}',
+        b'{"text":"\\u0000"}',
+        b'{"text":"\\ud800"}',
+        b'{"text":"' + b"a@" * 5_000 + b'"}',
+        b'{"text":"' + b"\\\\" * 9_000 + b'"}',
+        b'{"text":"abc',
+        b'{"text":"abc\\',
+        b'{"text',
+        b"{",
+        b'{"kept":',
+        b'{"kept":-',
+        b'{"kept":1',
+        b'{"kept":tru',
+        b'{"kept":1e5}',
+        b'{"kept":123456789012345678901234}',
+        b'{"kept":01}',
+        b'{"kept":[1,]}',
+        b'{"kept":[1',
+        b'{"kept":1,}',
+        b"{,}",
+        b'{"kept" 1}',
+        b'{"user":[{"name":"anna"}]}',
+        b'{"user":"anna"}',
+        b'{"user":null}',
+        b'{"host":{"a":1}}',
+        b'{"text":[]}',
+        b'{"text":[["anna"]]}',
+        b'{"a.b":1,"a":{"b":2}}',
     ],
 )
 def test_hostile_lines_fare_as_elsewhere(line: bytes) -> None:

@@ -67,6 +67,11 @@ class Anonymiser:
             urls=frozenset(number for number, rule in enumerate(self._rules) if rule.treatment == "url"),
         )
 
+    @property
+    def compiled(self) -> bool:
+        """Whether lines are read by compiled code, as far as it can."""
+        return self._native is not None
+
     def batch(self, events: Iterable[Event]) -> Treated:
         """Treat events."""
         return self._treated(events, Shapes.put_together)

@@ -101,8 +101,9 @@ class Addresses:
             places = [place for place, value in enumerate(packed) if value is not None and len(value) == width]
             if places:
                 octets = np.frombuffer(b"".join(packed[place] or b"" for place in places), np.uint8).reshape(-1, width)
-                for place, row in zip(places, self.octets(octets), strict=True):
-                    found[place] = socket.inet_ntop(family, row.tobytes())
+                new = self.octets(octets).tobytes()
+                for begin, place in enumerate(places):
+                    found[place] = socket.inet_ntop(family, new[width * begin : width * (begin + 1)])
         return found
 
     def octets(self, octets: Octets) -> Octets:

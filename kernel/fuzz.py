@@ -68,7 +68,9 @@ def main(arguments: list[str]) -> int:
     end, rounds = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         fast, slow = Anonymiser(policy, key), Anonymiser(policy, key, compiled=False)
-            for _ in range(20):
+        if not fast.compiled:
+            sys.exit("the kernel is not installed")
+        for _ in range(20):
             batch = [mutated(draw.choice(lines), draw) for _ in range(draw.randrange(1, 40))]
             one, other = outcome(fast, batch), outcome(slow, batch)
             if one != other:

@@ -186,6 +186,8 @@ class Anonymiser:
             touched: rules with new values among the lines that compiled code has read.
             last: of the stages.
         """
+        if touched and self._native is not None:
+            self._native.look_ahead([number for number in sorted(touched) if self._rules[number].treatment == "address"])
         for stage in (FIRST, SECOND)[: last + 1]:
             for number in sorted({*shapes.columns, *touched}):
                 if self._stage(number) != stage:

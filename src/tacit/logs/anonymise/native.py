@@ -58,7 +58,7 @@ class Native:
         urls: frozenset[int],
     ) -> None:
         self._treatments, self._dropped, self._refuse = treatments, dropped, refuse
-        self._scrubber, self._places, self._urls = tools.scrubber, tools.places, urls
+        self._scrubber, self._places, self._addresses, self._urls = tools.scrubber, tools.places, tools.addresses, urls
         self._root = root
         self._holds: Callable[[str], bool] = lambda key: True
         self._nodes: dict[int, tuple[Node | None, str]] = {}
@@ -96,6 +96,12 @@ class Native:
         """Rules for which there are new values."""
         found: list[int] = self._kernel.touched()
         return found
+
+    def look_ahead(self, numbers: Sequence[int]) -> None:
+        """Treat the new addresses of several rules in one call: a few cost as much as many."""
+        if len(numbers) > 1:
+            values = [value for number in numbers for value in json_library().loads(self._kernel.fresh(number))]
+            self._addresses.texts([value for value in values if type(value) is str])
 
     def treat(self, number: int, write: Callable[[Any], str]) -> None:
         """Treat the new values of a rule."""

@@ -104,19 +104,15 @@ class Scrubber:
         Returns:
             The texts, and of each whether this holds for good: what an encoded text becomes depends on names learned later.
         """
-        own = np.array(signs, np.uint32)
-        column = pl.Series("text", texts, pl.String)
-        groups = [own >> group & 1 == 1 for group in range(_SECRETS_GROUP + 1)]
-        announced = [
-            list(map(read, _all_matches(column.filter(pl.Series(chosen)), pattern)))
-            for chosen, (pattern, _, read) in zip(groups, (*PEOPLE, *MACHINES), strict=False)
-        ]
+        places = [[place for place, own in enumerate(signs) if own >> group & 1] for group in range(_SECRETS_GROUP + 1)]
+        matches = _matching(texts, places)
+        announced = [list(map(read, matches(group, pattern))) for group, (pattern, _, read) in enumerate((*PEOPLE, *MACHINES))]
         people, machines = (list(chain.from_iterable(part)) for part in (announced[: len(PEOPLE)], announced[len(PEOPLE) :]))
         self._learn(people, machines, ())
         self._learn((), (), accounts())
-        found = self._each_without_secrets(texts, np.flatnonzero(groups[-1]).tolist())
+        found = self._each_without_secrets(texts, places[-1])
         lasting = [True] * len(found)
-        maybe = np.flatnonzero(own & (ENCODED_SIGN | 1 << _SECRETS_GROUP)).tolist()
+        maybe = [place for place, own in enumerate(signs) if own & (ENCODED_SIGN | 1 << _SECRETS_GROUP)]
         runs = {place: some for place in maybe if (some := _RUN.findall(found[place]))}
         hidden = {run: text for run in dict.fromkeys(chain.from_iterable(runs.values())) if (text := decoded(run)) is not None}
         changed = self._changed(hidden, 0)
@@ -367,11 +363,17 @@ class Scrubber:
         return place, None
 
 
-def _all_matches(column: Any, pattern: str) -> Sequence[str]:
-    """All different matches of a pattern, by whole columns or text by text."""
-    if len(column) >= _FEW:
-        return extracted(column, pattern)
-    return list(dict.fromkeys(chain.from_iterable(map(compiled(pattern).findall, column.to_list()))))
+def _matching(texts: Sequence[str], places: list[list[int]]) -> Callable[[int, str], Sequence[str]]:
+    """A function that gives all different matches of a pattern in the texts of a group: by whole columns, or text by text where they are few."""
+    column = pl.Series("text", texts, pl.String) if max(map(len, places)) >= _FEW else None
+
+    def matches(group: int, pattern: str) -> Sequence[str]:
+        if column is not None and len(places[group]) >= _FEW:
+            return extracted(column.gather(places[group]), pattern)
+        form = compiled(pattern)
+        return list(dict.fromkeys(chain.from_iterable(form.findall(texts[place]) for place in places[group])))
+
+    return matches
 
 
 _SECRET_FORMS = tuple(map(compiled, SECRETS))

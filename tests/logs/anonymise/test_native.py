@@ -34,7 +34,7 @@ fields: {
 }
 """
 # Without shrinking: that takes minutes for batches of events.
-FIXTURE = settings(max_examples=250, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+FIXTURE = settings(max_examples=120, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 NAMES = (
     "anna.keller",
     "Bob",

@@ -342,6 +342,8 @@ class Scrubber:
         low = token.lower()
         if len(low) != len(token):
             return self._identities.get(low) or token
+        if self._identities.parts.isdisjoint(WORD.findall(low)):
+            return token
         words = list(WORD.finditer(low))
         signs = [place for place, word in enumerate(words) if word.group() in self._identities.parts]
         pieces, end, place = [], 0, 0

@@ -150,7 +150,7 @@ class Anonymiser:
             events.forget()
             return None
         native.tell_unknown(shapes)
-        return Scanned(native, events, others, shapes)
+        return Scanned(native, events, others=others, shapes=shapes)
 
     def _treated(self, events: Iterable[Event], write: Callable[[Shapes], list[Any]]) -> Treated:
         text = write is Shapes.lines

@@ -106,7 +106,7 @@ class Native:
     def treat(self, number: int, write: Callable[[Any], str]) -> None:
         """Treat the new values of a rule."""
         if number in self._urls:
-            parts = self._places.parts(*self._kernel.urls(number))
+            parts = self._places.parts(self._kernel.urls(number))
             self._kernel.settle_urls(number, parts)
         values, treatment = json_library().loads(self._kernel.fresh(number)), self._treatments[number]
         self._kernel.settle(number, list(map(write, treatment.many(values))) if treatment is not None and values else [])
@@ -186,7 +186,7 @@ class Scanned:
         shapes: the events of those.
     """
 
-    def __init__(self, native: Native, lines: Lines, others: list[int], shapes: Shapes) -> None:
+    def __init__(self, native: Native, lines: Lines, *, others: list[int], shapes: Shapes) -> None:
         self.native, self.shapes, self._lines, self._others = native, shapes, lines, others
         self.touched = frozenset(native.touched())
 

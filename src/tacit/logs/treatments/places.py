@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tacit.logs.treatments.identities import COMMON
 from tacit.logs.treatments.names import Names
@@ -91,8 +91,9 @@ class Places:
             found = self._memo[text] = self._segment(text)
         return found
 
-    def parts(self, hosts: Iterable[str], segments: Iterable[str], parameters: Iterable[str], values: Iterable[str]) -> list[list[str]]:
-        """What becomes of each part of URLs that somebody else has taken apart as `url` does."""
+    def parts(self, parts: Sequence[Iterable[str]]) -> list[list[str]]:
+        """What becomes of each part of URLs that somebody else has taken apart as `url` does: hosts, segments, names of parameters, and values."""
+        hosts, segments, parameters, values = parts
         done = [list(map(self._names.host, hosts)), list(map(self.segment, segments))]
         return [*done, list(map(self._parameter, parameters)), self._values.each(values)]
 

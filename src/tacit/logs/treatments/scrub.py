@@ -132,7 +132,7 @@ class Scrubber:
     def tokens(self, tokens: list[str]) -> list[str]:
         """What becomes of tokens that nobody remembers."""
         self._addresses.texts(sorted(set(IPV4.findall("\n".join(tokens)))))
-        return [self._token(token, 0) for token in tokens]
+        return [self._token(token, 0) if token.isascii() or self._suspect(token, WORD.findall(token.lower())) else token for token in tokens]
 
     def _few(self, texts: Sequence[str], depth: int) -> list[str]:
         """The same for a few texts, where calls on whole columns would cost more than they save."""
@@ -255,12 +255,15 @@ class Scrubber:
         new = self._tokens.get(token)
         if new is None:
             words = WORD.findall(token.lower())
-            suspect = FORM.search(token) is not None or not self._identities.parts.isdisjoint(words)
-            new = self._tokens[token] = self._token(token, depth) if suspect else token
+            new = self._tokens[token] = self._token(token, depth) if self._suspect(token, words) else token
             for word in words:
                 if len(word) > 2:
                     self._holding.setdefault(word, []).append(token)
         return new
+
+    def _suspect(self, token: str, words: Iterable[str]) -> bool:
+        """Whether a token may be something: by how it is written, or because a word of it belongs to a name."""
+        return FORM.search(token) is not None or not self._identities.parts.isdisjoint(words)
 
     def _forget(self) -> None:
         """What was found to be nobody's may be somebody's since: tokens that hold a word of a new name are looked at again."""

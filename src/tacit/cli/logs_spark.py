@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from tacit.logs.stages import Tally
 
 _PYTHON = "spark.pyspark.python"
-_SETTINGS = {"spark.io.encryption.enabled": "true", "spark.hadoop.fs.permissions.umask-mode": "077", "spark.ui.showConsoleProgress": "false"}
+_SETTINGS = {
+    "spark.io.encryption.enabled": "true", "spark.hadoop.fs.permissions.umask-mode": "077", "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+}
 """Unless `--conf` says otherwise: what workers put on their disks is encrypted, and what is written nobody else may read."""
 
 
@@ -33,8 +36,10 @@ _SETTINGS = {"spark.io.encryption.enabled": "true", "spark.hadoop.fs.permissions
 @click.option("--master", help="The cluster: spark://HOST:7077, yarn, k8s://…, local[4]. [default: as Spark is configured]")
 @click.option("--conf", multiple=True, metavar="NAME=VALUE", help="A setting of Spark; may be repeated.")
 @click.option("--format", "form", help="How the lines are written, if not as the policy says.")
-@click.option("--output-format", type=click.Choice(["same", "json"]), default="same", show_default=True, help="The format that was read, or JSON lines.")
-@click.option("--directory", type=click.Path(path_type=Path), help="Names to look for in texts: one per line, or a CSV with columns user, email, host.")
+@click.option("--output-format", type=click.Choice(["same", "json"]), default="same", show_default=True,
+              help="The format that was read, or JSON lines.")
+@click.option("--directory", type=click.Path(path_type=Path),
+              help="Names to look for in texts: one per line, or a CSV with columns user, email, host.")
 @click.option("--learn/--no-learn", default=True, show_default=True, help="Read twice, and look in texts for names of all other records too.")
 @click.option("--epoch", help="Use the key of this epoch, not the newest.")
 def spark(files: tuple[str, ...], **options: Any) -> None:
@@ -64,11 +69,14 @@ def spark(files: tuple[str, ...], **options: Any) -> None:
 @contextmanager
 def _session(master: str | None, settings: tuple[str, ...]) -> Iterator[Any]:
     """A session of Spark that ends with the block, whose errors are told in a line."""
+    import warnings
+
     try:
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError:
         raise MissingExtra("spark", purpose="treating logs on a Spark cluster") from None
+    warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")
     chosen = _SETTINGS | dict(map(_pair, settings))
     if _PYTHON not in chosen:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -78,7 +86,6 @@ def _session(master: str | None, settings: tuple[str, ...]) -> Iterator[Any]:
     for name, value in chosen.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
     try:
         yield session
     except PySparkException as error:

@@ -1,7 +1,7 @@
 """The batch function on the machines of a Spark cluster: a column of lines in, treated lines, dead letters and a tally out.
 
-What travels with a job is public: the policy, the path of the keyring, the name of the epoch and a fingerprint of its key. Every machine reads the key
-from a file of its own. Names that are looked for in texts travel sealed under that key.
+What travels with a job is public: the policy, the path of the keyring, the name of the epoch and a fingerprint of its key. Every machine reads the
+key from a file of its own. Names that are looked for in texts travel sealed under that key.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import secrets
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +56,9 @@ class SparkJob:
     same: bool = False
 
     @classmethod
-    def of(cls, policy: SourcePolicy, ring: Keyring, *, keys: str | Path, epoch: str | None = None, form: str | None = None, same: bool = True) -> Self:
+    def of(
+        cls, policy: SourcePolicy, ring: Keyring, *, keys: str | Path, epoch: str | None = None, form: str | None = None, same: bool = True
+    ) -> Self:
         """The job of a policy under the keyring of now.
 
         Args:
@@ -93,7 +94,7 @@ class SparkTreated:
 
     @property
     def dead(self) -> Any:
-        """A frame with the column ``value``: dead letters, each a JSON text with the record as it came and the reason. **In the clear.**"""
+        """A frame with the column ``value``: dead letters, each a JSON text with the record as it came, in the clear, and the reason."""
         return self._of(_DEAD)
 
     def tally(self) -> Tally:
@@ -156,7 +157,7 @@ def anonymise_frame(
 
 
 def _learn(lines: Any, job: SparkJob, key: EpochKey, known: dict[str, str], *, everywhere: bool) -> None:
-    """Add to the known names those of all partitions; of two pseudonyms of one name that of the earlier partition, as in a file read in order."""
+    """Add to the known names those of all partitions. Of two pseudonyms of one name the earlier partition's stays, as in a file read in order."""
     sealed = lines.sparkSession.sparkContext.broadcast(_sealed(known, key))
     work = partial(_learned, everywhere=everywhere)
     found = lines.mapInArrow(lambda batches: _guarded(work, job, sealed.value, batches), "place long, names binary").collect()
@@ -184,7 +185,7 @@ def _require_parts(policy: SourcePolicy, form: LineFormat) -> None:
                 f"and a task that is run again would release twice. Use another treatment, or: tacit logs anonymise"
             )
     if isinstance(form, HeadedFormat):
-        raise UsageError(f"The format «{form.name}» has a header that a part of a file does not hold. Turn it into JSON first, or use: tacit logs anonymise")
+        raise UsageError(f"The format «{form.name}» has a header, which a part of a file does not hold. Turn it into JSON first.")
 
 
 def _pyspark() -> Any:
@@ -196,7 +197,8 @@ def _pyspark() -> Any:
 
 
 def _guarded(
-    work: Callable[[SparkJob, bytes, Iterator[list[bytes]]], Iterator[pa.RecordBatch]], job: SparkJob, sealed: bytes, batches: Iterable[pa.RecordBatch]
+    work: Callable[[SparkJob, bytes, Iterator[list[bytes]]], Iterator[pa.RecordBatch]], job: SparkJob, sealed: bytes,
+    batches: Iterable[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
     """A part of the work on a worker. What goes wrong is told without values: Spark writes it into its logs."""
     try:
@@ -298,7 +300,7 @@ def _known(job: SparkJob, key: EpochKey, names: Mapping[str, Iterable[str]]) -> 
 def _sealed(names: Mapping[str, str], key: EpochKey) -> bytes:
     """Names with their pseudonyms, packed and sealed (ChaCha20-Poly1305, RFC 8439): for whoever holds the key of the epoch."""
     nonce = secrets.token_bytes(_NONCE)
-    return nonce + _cipher(key).encrypt(nonce, zlib.compress(json.dumps(names).encode(), 1), b"")
+    return nonce + bytes(_cipher(key).encrypt(nonce, zlib.compress(json.dumps(names).encode(), 1), b""))
 
 
 def _opened(box: bytes, key: EpochKey) -> dict[str, str]:
@@ -307,7 +309,7 @@ def _opened(box: bytes, key: EpochKey) -> dict[str, str]:
     try:
         found: dict[str, str] = json.loads(zlib.decompress(_cipher(key).decrypt(box[:_NONCE], box[_NONCE:], b"")))
     except InvalidTag:
-        raise VerificationError("The names that came with the job were not sealed with the key of this machine. Give every machine the same file.") from None
+        raise VerificationError("Names that came with the job were not sealed with this machine's key. Give every machine the same file.") from None
     return found
 
 

@@ -128,8 +128,8 @@ def anonymise_frame(
     """Treat the lines of a frame's column, on whatever machines its session runs.
 
     With ``learning`` the lines are read twice beforehand, in jobs of their own that run at once: for the names in fields, then for those that texts,
-    paths and addresses of pages announce. Names of every partition are then looked for in the texts of all, so that what comes out does not depend on how lines are spread over
-    machines, nor on which of these fail.
+    paths and addresses of pages announce. Names of every partition are then looked for in the texts of all, so that what comes out does not depend on
+    how lines are spread over machines, nor on which of these fail.
 
     Args:
         frame: of a session with a ``sparkContext``.
@@ -181,7 +181,7 @@ def _require_parts(policy: SourcePolicy, form: LineFormat) -> None:
     for path, rule in policy.fields.items():
         if rule.treatment in _COUNTED:
             raise UsageError(
-                f"The field «{path}» is treated with «{rule.treatment}», which counts what each unit has had; several machines would count apart, "
+                f"The field «{path}» is treated with «{rule.treatment}», which counts what each unit has had: several machines would count apart, "
                 f"and a task that is run again would release twice. Use another treatment, or: tacit logs anonymise"
             )
     if isinstance(form, HeadedFormat):

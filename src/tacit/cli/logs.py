@@ -20,6 +20,7 @@ from tacit.cli.logs_serve import serve
 from tacit.cli.logs_sigma import sigma_check
 from tacit.cli.logs_spark import spark, told
 from tacit.cli.logs_stats import stats
+from tacit.cli.logs_synthetic import synthetic
 from tacit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -200,5 +201,5 @@ def _tell(tally: Tally, policy: SourcePolicy, epoch: str) -> None:
         click.echo(f"local differential privacy: at most ε={policy.epsilon_per_unit_day():g} per unit and day", err=True)
 
 
-for command in (keys, leaks, reveal, serve, sigma_check, spark, stats):
+for command in (keys, leaks, reveal, serve, sigma_check, spark, stats, synthetic):
     logs.add_command(command)

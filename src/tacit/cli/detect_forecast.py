@@ -46,7 +46,7 @@ def count(events: tuple[str, ...], **options: Any) -> None:
     table = _table(events, spec.column or TIME, policy, options)
     time = TIME if policy.unit.window else None
     with Records.open(table.to_arrow(), unit=policy.unit, time=time, max_rows_per_unit=policy.limits.max_rows_per_unit) as records:
-        release(records, spec, policy, options["output"])
+        release(records, spec, policy=policy, output=options["output"])
 
 
 @click.command()
@@ -97,7 +97,7 @@ def _table(events: tuple[str, ...], by: str, policy: Policy, options: dict[str, 
     strange = [name for name in wanted if name not in EVENT_SCHEMA]
     if strange:
         raise UsageError(f"Expected fields that events are known by, such as user.name or event.category; got «{strange[0]}».")
-    frames = [frame.select(wanted) for frame in chain.from_iterable(event_frames(path, by_name(options["form"])) for path in events)]
+    frames = [frame.select(list(wanted)) for frame in chain.from_iterable(event_frames(path, by_name(options["form"])) for path in events)]
     if not frames:
         raise DataError("Expected events; none of the files holds one. Check --input-format.")
     table = pl.concat(frames)

@@ -50,10 +50,10 @@ def count(file: str, **options: Any) -> None:
     spec = count_spec(policy, options)
     time = options["when"] if policy.unit.window else None
     with opened(file, policy, time=time, data_format=options["data_format"]) as records:
-        release(records, spec, policy, options["output"])
+        release(records, spec, policy=policy, output=options["output"])
 
 
-def release(records: Records, spec: CountSpec, policy: Policy, output: Path) -> None:
+def release(records: Records, spec: CountSpec, *, policy: Policy, output: Path) -> None:
     """Count, charge, write and say what was counted."""
     from tacit.cli.specs import curator_of
     from tacit.learn import count_over_time

@@ -37,18 +37,18 @@ url = "ledger.db"
 
 
 def _events() -> list[str]:
-    """25 days of 2,000 accounts with a rhythm of days; a burst in one hour of servers, and a silence of clients at noon."""
+    """25 days of 600 accounts with a rhythm of days; a burst in one hour of servers, and a silence of clients at noon."""
     rng = np.random.default_rng(1)
     lines = []
     for hour in range(25 * 24):
         moment = BEGIN + dt.timedelta(hours=hour)
-        for kind, level in (("server", 250), ("client", 250)):
+        for kind, level in (("server", 80), ("client", 80)):
             busy = level * (1 + 0.6 * np.sin(2 * np.pi * (hour % 24) / 24))
             if kind == "server" and moment == BURST:
                 busy *= 6
             if kind == "client" and moment == SILENCE:
                 busy = 0
-            for who in rng.integers(0, 1_000, rng.poisson(busy)):
+            for who in rng.integers(0, 300, rng.poisson(busy)):
                 time = moment + dt.timedelta(seconds=int(rng.integers(0, 3_600)))
                 lines.append(json.dumps({
                     "@timestamp": f"{time:%Y-%m-%dT%H:%M:%SZ}", "user": {"name": f"{kind[0]}{who}"}, "event": {"category": ["network"]},
@@ -62,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("counts")
     (folder / "events.ndjson").write_text("\n".join(_events()) + "\n")
     (folder / "tacit.toml").write_text(POLICY, encoding="utf-8")
-    rows = [f"{kind}-{who},{kind}" for kind in ("server", "client") for who in range(1_000)]
+    rows = [f"{kind}-{who},{kind}" for kind in ("server", "client") for who in range(300)]
     (folder / "classes.csv").write_text("host.name,class\n" + "\n".join(rows) + "\n")
     common = (folder / "events.ndjson", "--policy", folder / "tacit.toml", "--budget", "4", "--classes", folder / "classes.csv")
     values = ("--value", "server", "--value", "client")

@@ -126,7 +126,7 @@ def test_what_is_declared_is_public() -> None:
 def test_made_up_events_are_charged_and_resemble_the_real_ones(place: Path) -> None:
     if importlib.util.find_spec("mbi") is None:
         pytest.skip("needs mbi: pip install 'tacit[synthetic]'")
-    columns = ("weekday", "hour", "event.category", "event.action", "event.outcome", "destination.port", "source.bytes")
+    columns = ("hour", "event.category", "event.action", "event.outcome", "destination.port", "source.bytes")
     chosen = [word for name in columns for word in ("--column", name)]
     told = _invoke("fit", place / "a.ndjson", "--budget", "8", "--policy", place / "tacit.toml", *chosen, "--output", place / "e.tacit")
     assert "per user-day" in told
@@ -143,6 +143,6 @@ def test_made_up_events_are_charged_and_resemble_the_real_ones(place: Path) -> N
         "check", place / "e.tacit", "--data", place / "a.ndjson", "--against", place / "b.ndjson", "--policy", place / "tacit.toml", "--rows", "5000",
         "--about", "event.outcome", "--format", "json",
     ))
-    assert checked["single"] < 0.15
+    assert checked["single"] < checked["single_real"] + 0.1
     assert checked["auc"] > 0.6
     assert [attack["verdict"] for attack in checked["attacks"]] != ["inconsistent with the claim"] * 2

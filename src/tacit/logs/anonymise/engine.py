@@ -106,18 +106,26 @@ class Anonymiser:
                 columns = {path: list(map(values.__getitem__, places)) for path, values in columns.items()}
         return Table(places, _refused(shapes), shapes.unknown, columns)
 
-    def learn(self, events: Iterable[Event]) -> int:
+    def learn(self, events: Iterable[Event], *, everywhere: bool = False) -> int:
         """Enter what structured fields name into the dictionary, and treat nothing; returns how many identities it holds.
 
         A first pass over a file finds names also in texts that come before the first field that holds them.
+
+        Args:
+            events: to learn from.
+            everywhere: also what addresses of pages, paths and texts announce, where no field holds it. After a pass without and one with it, what
+                comes of a file hardly depends on the order of its records.
         """
         with _no_collection():
             shapes = Shapes(self._root, dropped=self._dropped, key_holds=lambda key: False)
             shapes.take_apart(events)
-            for number, column in shapes.columns.items():
-                treatment = self._treatments[number]
-                if treatment is not None and treatment.stage == FIRST:
-                    self._column(number, column, None, False)
+            for stage in (FIRST, SECOND) if everywhere else (FIRST,):
+                for number, column in shapes.columns.items():
+                    treatment = self._treatments[number]
+                    if treatment is not None and treatment.stage == stage and treatment.alone:
+                        self._column(number, column, None, False)
+            if everywhere:
+                self.tools.scrubber.texts(_distinct(self._texts(shapes)))
         return len(self.tools.identities)
 
     def know(self, *, users: Iterable[str] = (), hosts: Iterable[str] = ()) -> int:
@@ -149,11 +157,13 @@ class Anonymiser:
                 treatment = self._treatments[number]
                 if (SECOND if treatment is None else treatment.stage) == stage:
                     self._column(number, column, context, text)
-        texts = [(treatment, column) for number, column in shapes.columns.items() if isinstance(treatment := self._treatments[number], Text)]
-        _searched(texts, self.tools.scrubber.texts, json_writer() if text else None)
+        _searched(self._texts(shapes), self.tools.scrubber.texts, json_writer() if text else None)
         if self._recorder is not None:
             self._recorder.flush()
         return shapes
+
+    def _texts(self, shapes: Shapes) -> list[tuple[Text, Column]]:
+        return [(treatment, column) for number, column in shapes.columns.items() if isinstance(treatment := self._treatments[number], Text)]
 
     def _holds(self, key: str) -> bool:
         """Whether a key that only a pattern matched may itself name somebody."""
@@ -239,7 +249,7 @@ def _looked_up(memo: dict[Any, Any], values: list[Any], treatment: Treatment, wr
 
 def _searched(texts: list[tuple[Text, Column]], search: Callable[[list[str]], list[str]], write: Callable[[Any], str] | None) -> None:
     """Free text of all columns, searched in one call."""
-    distinct = list(dict.fromkeys(value for _, column in texts for value in column.values if type(value) is str))
+    distinct = _distinct(texts)
     found = dict(zip(distinct, search(distinct), strict=True)) if distinct else {}
     for treatment, column in texts:
         own = set(column.values) if set(map(type, column.values)) == {str} else None
@@ -250,6 +260,10 @@ def _searched(texts: list[tuple[Text, Column]], search: Callable[[list[str]], li
             done = {value: treatment.finished(found[value]) for value in own}
             written = {value: write(text) for value, text in done.items()} if write else done
             column.out = list(map(written.__getitem__, column.values))
+
+
+def _distinct(texts: list[tuple[Text, Column]]) -> list[str]:
+    return list(dict.fromkeys(value for _, column in texts for value in column.values if type(value) is str))
 
 
 def _each(keys: list[Any], values: list[Any], treatment: Treatment, write: Callable[[Any], str] | None) -> Iterable[tuple[Any, Any]]:

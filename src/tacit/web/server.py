@@ -20,7 +20,7 @@ class WebServer:
     """One listener for HTTP or HTTPS.
 
     Args:
-        app: from `application`.
+        app: a FastAPI application.
         host: address to listen on.
         port: likewise; 0 takes a free one.
         tls: files of certificate and key, as PEM.

@@ -4,6 +4,7 @@
 #   make torch        add PyTorch, for the networks and their tests (TORCH='torch==2.13.0' names the build)
 #   make kernel       add the compiled reader of logs (needs a compiler of C++ and Python's headers)
 #   make synthetic    add mbi, for made-up records and their tests
+#   make spark        add PySpark, for logs on a cluster and their tests (needs Java 17 or later)
 #   make check        style, types, import floors, size rules, doctests
 #   make bench        every benchmark row, written to benchmarks/RESULTS.md
 #   make docs         the documentation as a site in site/
@@ -25,7 +26,7 @@ INSTALL := $(PIP) install --quiet --no-compile --only-binary :all:
 COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib >/dev/null || true
 LINTED := $(wildcard src tests scripts benchmarks examples conftest.py)
 
-.PHONY: help pilot test torch kernel synthetic check lint types floors rules bench docs lock clean
+.PHONY: help pilot test torch kernel synthetic spark check lint types floors rules bench docs lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +45,10 @@ kernel: $(VENV)/.dev
 
 synthetic: $(VENV)/.dev
 	$(INSTALL) 'mbi>=2.0'
+
+# PySpark comes as a source distribution only; there is nothing to compile in it.
+spark: $(VENV)/.dev
+	$(INSTALL) --no-binary pyspark 'pyspark[sql]>=4.0'
 
 check: lint types floors rules
 

@@ -123,7 +123,7 @@ def test_an_answer_moved_to_another_request_is_refused(parties: Parties, patient
 
 
 def test_old_requests_are_refused_once_they_are_forgotten(parties: Parties, patients: Patients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tacit.encrypted.scorer._REMEMBERED", 2)
+    monkeypatch.setattr("tacit.encrypted.meter._REMEMBERED", 2)
     requests = [parties.client.request(patients.some(1)) for _ in range(4)]
     for request in requests[1:]:
         parties.scorer.score(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 HARNESS, ROUNDS = (Path(__file__).with_name(name) for name in ("harness.py", "rounds.py"))
-NAMES = ("json", "syslog", "cef", "leef", "apache", "nginx", "auditd", "zeek", "csv", "syslog-stream", "relp-stream")
+NAMES = ("json", "syslog", "cef", "leef", "apache", "nginx", "auditd", "zeek", "csv", "syslog-stream", "relp-stream", "bulk", "hec", "packed")
 SECONDS = int(os.environ.get("TACIT_FUZZ_SECONDS", "30"))
 SEEDS = {
     "json": b'{"a": [1, 2.5, "x"], "b": {"c": null}}',
@@ -30,6 +31,9 @@ SEEDS = {
     "round-bytes": b"\x01\x00\x00\x00\x02{}\x00\x00\x00\x00\x00\x00\x00\x02{}",
     "connection-bytes": b"12345678\x06maskedvector",
     "relp-stream": b"1 open 30 relp_version=0\ncommands=syslog\n2 syslog 3 abc\n3 close 0\n",
+    "bulk": b'{"index":{"_id":"1"}}\n{"a":1}\n{"delete":{"_id":"2"}}\n{"create":{"_index":"b"}}\n{"a":2}\n',
+    "hec": b'{"event":"<34>1 - h a - - - x","time":1.5}{"event":{"a":1},"fields":{"b":2}}\n[{"event":"c"}]',
+    "packed": b"\x00" + gzip.compress(b"abc" * 50, mtime=0),
 }
 
 

@@ -22,6 +22,7 @@ from tacit.pilot.results import (
     Candidate,
     Control,
     Cost,
+    Encrypted,
     EvidenceBook,
     Group,
     LedgerInfo,
@@ -130,7 +131,12 @@ def make_candidate(spec: Spec, book: EvidenceBook, base: str = "") -> Candidate:
         ref, spec.model, trust, spec.sites, spec.epsilon * 7.3192 if spec.epsilon else None, "b2a9e1507cd34f88" if private else "",
         _utility(spec, utility), Cost(Measure(spec.seconds, cost), Measure(212.0 + 40 * spec.seconds, cost), Measure(1.9 + spec.seconds, cost)),
         (_attack(spec, leak),), _groups(spec, base or utility, utility) if spec.kind != "linear" else (), spec.epsilon,
+        _encrypted(spec, cost) if spec.kind == "private" else None,
     )
+
+
+def _encrypted(spec: Spec, ref: str) -> Encrypted:
+    return Encrypted(Measure(7.31 + spec.seconds, ref), Measure(131.7 + spec.seconds, ref), Measure(294.92, ref), Measure(0.99986, ref))
 
 
 def make_meta(book: EvidenceBook) -> Meta:

@@ -52,7 +52,7 @@ def scrambled(value: Any, rng: random.Random) -> Any:
 def other_records(result: PilotResult, rng: random.Random) -> PilotResult:
     """What the same pilot would have found on other records: all that may depend on them differs."""
     def changed(candidate: Any) -> Any:
-        new = replace(candidate, **{name: scrambled(getattr(candidate, name), rng) for name in ("utility", "cost", "attacks")})
+        new = replace(candidate, **{name: scrambled(getattr(candidate, name), rng) for name in ("utility", "cost", "attacks", "encrypted")})
         groups = tuple(replace(scrambled(g, rng), value=f"team {rng.randrange(10**6)}", n=rng.randrange(10**6)) for g in candidate.groups)
         attacks = tuple(replace(a, members=rng.randrange(1, 10**6), nonmembers=rng.randrange(1, 10**6)) for a in new.attacks)
         return replace(new, groups=groups[: rng.randrange(len(groups) + 1)], attacks=attacks[: rng.randrange(len(attacks) + 1)])

@@ -17,6 +17,7 @@ _COMMANDS = {
     "defences": "what each defence costs and what it stops, on your records",
     "detect": "learn what attacks look like in logs, and raise alerts",
     "doctor": "check this installation",
+    "encrypt": "score records that whoever owns the model cannot read",
     "forecast": "count records over time, forecast what comes, find what came otherwise",
     "init": "write a commented policy file",
     "ledger": "show, verify and export the ledger",

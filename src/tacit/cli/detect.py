@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.detect_forecast import count, forecast
 from tacit.cli.specs import POLICY, RUN
 from tacit.errors import DataError, UsageError
 
@@ -196,3 +197,7 @@ def _records(table: pl.DataFrame, policy: Policy, windows: Windows) -> Records:
         )
     time = "window" if policy.unit.column is not None and policy.unit.window is not None else None
     return Records.open(table.to_arrow(), unit=policy.unit, time=time, max_rows_per_unit=policy.limits.max_rows_per_unit)
+
+
+for command in (count, forecast):
+    detect.add_command(command)

@@ -9,8 +9,8 @@ import click
 
 EXTRAS = (
     ("seal", "encrypted"), ("websockets", "federation"), ("statsmodels", "forecast"), ("confluent_kafka", "kafka"), ("orjson", "logs"),
-    ("nats", "nats"), ("nvflare", "nvflare"), ("onnx", "onnx"), ("psycopg", "postgres"), ("fastapi", "serve"), ("mbi", "synthetic"),
-    ("torch", "torch"),
+    ("nats", "nats"), ("nvflare", "nvflare"), ("onnx", "onnx"), ("psycopg", "postgres"), ("fastapi", "serve"), ("pyspark", "spark"),
+    ("mbi", "synthetic"), ("torch", "torch"),
 )
 """The module that shows that an optional part is installed, and the name of the part."""
 

@@ -14,7 +14,7 @@ from tacit.cli.specs import DATA_FORMAT, POLICY, RUN
 from tacit.errors import UsageError
 
 if TYPE_CHECKING:
-    from tacit.guard import Policy
+    from tacit.guard import Policy, Records
     from tacit.learn import CountSpec
     from tacit.models import CountSeries
 
@@ -44,17 +44,24 @@ def forecast() -> None:
 @RUN
 def count(file: str, **options: Any) -> None:
     """Count the records of FILE in bins of time, charged to the policy's ledger, and write the noisy counts signed."""
-    from tacit.cli.specs import curator_of, opened, policy_for
+    from tacit.cli.specs import opened, policy_for
+
+    policy = policy_for(options)
+    spec = count_spec(policy, options)
+    time = options["when"] if policy.unit.window else None
+    with opened(file, policy, time=time, data_format=options["data_format"]) as records:
+        release(records, spec, policy=policy, output=options["output"])
+
+
+def release(records: Records, spec: CountSpec, *, policy: Policy, output: Path) -> None:
+    """Count, charge, write and say what was counted."""
+    from tacit.cli.specs import curator_of
     from tacit.learn import count_over_time
     from tacit.models import save
 
-    policy, output = policy_for(options), options["output"]
-    spec = _spec(policy, options)
-    time = options["when"] if policy.unit.window else None
-    with opened(file, policy, time=time, data_format=options["data_format"]) as records:
-        records.require(spec.question(None).columns)
-        curator, ledger = curator_of(records, policy)
-        counts = count_over_time(spec, curator)
+    records.require(spec.question(None).columns)
+    curator, ledger = curator_of(records, policy)
+    counts = count_over_time(spec, curator)
     save(counts, output, ledger.signing_key)
     what = f"{counts.bins:,} bins of {counts.width} s, {len(counts.names)} series, noise {counts.sigma:.3g} per count"
     click.echo(f"{output}: {what}, at most {counts.longest:.3g} rows of one {policy.unit} in full; {counts.guarantee}")
@@ -110,7 +117,12 @@ def check(later: str, history: tuple[str, ...], coverage: float, form: str) -> i
     return 1 if rows else 0
 
 
-def _spec(policy: Policy, options: dict[str, Any]) -> CountSpec:
+def count_spec(policy: Policy, options: dict[str, Any]) -> CountSpec:
+    """What the options ask for.
+
+    Raises:
+        UsageError: they do not fit together, or reach where nothing can be seen.
+    """
     from tacit.guarantee import Budget
     from tacit.guard.windows import window_end, window_start
     from tacit.learn import CountSpec

@@ -18,7 +18,9 @@ from tacit.cli.logs_leaks import leaks
 from tacit.cli.logs_reveal import reveal
 from tacit.cli.logs_serve import serve
 from tacit.cli.logs_sigma import sigma_check
+from tacit.cli.logs_spark import spark, told
 from tacit.cli.logs_stats import stats
+from tacit.cli.logs_synthetic import synthetic
 from tacit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def logs() -> None:
 @click.option("--directory", type=click.Path(path_type=Path),
               help="Names to look for in texts: one per line, or a CSV with columns user, email, host.")
 @click.option("--learn/--no-learn", default=True, show_default=True, help="Read a file twice, and look in texts for names of later records too.")
+@click.option("--learn-everywhere", is_flag=True,
+              help="Read a file a third time, for names that no field holds; what comes out then hardly depends on the order of records.")
 @click.option("--vault", type=click.Path(path_type=Path), help="Where what a pseudonym stands for is kept, sealed, for «tacit logs reveal».")
 @click.option("--epoch", help="Use the key of this epoch, not the newest.")
 @click.option("--dry-run", is_flag=True, help="Treat the first records only, show them before and after, and what is still readable.")
@@ -78,7 +82,8 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
         _dry_run(file, anonymiser, form)
         return
     if options["learn"] and file != "-":
-        learn(records(file, lines=LINES), by_name(name), anonymiser)
+        for everywhere in (False, True) if options["learn_everywhere"] else (False,):
+            learn(records(file, lines=LINES), by_name(name), anonymiser, everywhere=everywhere)
     with ExitStack() as stack:
         sink = stack.enter_context(_sink(options["output"], rules, form if options["output_format"] == "same" else None))
         letters = stack.enter_context(DeadLetters(_dead_letters(options)))
@@ -198,15 +203,11 @@ def _unknown(unknown: Any) -> None:
 
 
 def _tell(tally: Tally, policy: SourcePolicy, epoch: str) -> None:
-    click.echo(f"{tally.read:,} lines read, {tally.written:,} records written, epoch {epoch}, policy «{policy.source}»", err=True)
-    for reason, count in tally.refused.most_common():
-        click.echo(f"dead letters: {count:,} × {reason}", err=True)
-    if tally.unknown:
-        fields = ", ".join(f"{path} ({count:,})" for path, count in tally.unknown.most_common(8))
-        click.echo(f"left out, since the policy does not name them: {fields}", err=True)
+    for line in told(tally, epoch, policy.source):
+        click.echo(line, err=True)
     if policy.epsilon_per_unit_day():
         click.echo(f"local differential privacy: at most ε={policy.epsilon_per_unit_day():g} per unit and day", err=True)
 
 
-for command in (keys, leaks, reveal, serve, sigma_check, stats):
+for command in (keys, leaks, reveal, serve, sigma_check, spark, stats, synthetic):
     logs.add_command(command)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
-import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.listening import Listener, check_exposure, endpoint, run, tls_files
 from tacit.errors import DataError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -25,16 +23,6 @@ if TYPE_CHECKING:
     from tacit.logs.stages.outlets import Outlet
 
 _DRAIN = 30.0
-
-
-class Listener(Protocol):
-    """Where events come in."""
-
-    async def serve(self) -> None:
-        """Listen until `stop`; what has begun is finished."""
-
-    def stop(self) -> None:
-        """Take nothing more."""
 
 
 @click.command()
@@ -74,7 +62,7 @@ def serve(**options: Any) -> None:
             raise DataError(str(error)) from None  # at the beginning a file that cannot be read is a wrong option
         for listener in listeners:
             click.echo(f"listening: {listener}", err=True)
-        asyncio.run(_run(listeners))
+        asyncio.run(run(listeners))
         done = delivery.close(timeout=_DRAIN)
     click.echo("everything that was taken is delivered" if done else "stopped; what was not delivered was not acknowledged", err=True)
     if not done:
@@ -109,10 +97,11 @@ def _ready(options: dict[str, Any], stack: ExitStack) -> tuple[Delivery, list[Li
 
 
 def _listeners(options: dict[str, Any], stack: ExitStack, delivery: Delivery, source: tuple[SourcePolicy, LineFormat]) -> list[Listener]:
-    from tacit.logs.stages.web import Tokens, WebLimits, WebServer, application
+    from tacit.logs.stages.web import WebLimits, application
+    from tacit.web import Tokens, WebServer
 
     rules, form = source
-    tls = _tls(options)
+    tls = tls_files(options)
     tokens = Tokens.load(options["token_file"]) if options["token_file"] else None
     size = options["queue"] << 20
     limits = WebLimits(most_body=min(WebLimits.most_body, size // 4), most_held=size)
@@ -134,7 +123,7 @@ def _others(options: dict[str, Any], delivery: Delivery, form: LineFormat) -> li
 
     if not options["listen"]:
         return []
-    tls = _tls(options)
+    tls = tls_files(options)
     specs = [Spec.parse(text) for text in options["listen"]]
     for spec in specs:
         if spec.exposed(authenticated=spec.tls and options["client_ca"] is not None) and not options["plain"]:
@@ -145,59 +134,6 @@ def _others(options: dict[str, Any], delivery: Delivery, form: LineFormat) -> li
     group = Listeners([listener(spec, setting) for spec in specs], titles=titles)
     group.start()
     return [group]
-
-
-async def _run(listeners: Sequence[Listener]) -> None:
-    """All listeners, until SIGTERM or SIGINT, or until one of them ends."""
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
-    for task in tasks:
-        task.add_done_callback(lambda task: stopping.set())
-    await stopping.wait()
-    for listener in listeners:
-        listener.stop()
-    await asyncio.gather(*tasks)
-
-
-def endpoint(text: str, *, option: str) -> tuple[str, int]:
-    """Host and port of an option.
-
-    >>> endpoint("[::1]:9200", option="--http")
-    ('::1', 9200)
-
-    Raises:
-        UsageError: it is no such pair.
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise UsageError(f"Expected {option} HOST:PORT, such as 127.0.0.1:9200; got «{text[:100]}».")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def check_exposure(host: str, *, option: str, tokens: bool, tls: bool) -> None:
-    """Beyond this machine, only with tokens and TLS.
-
-    Raises:
-        UsageError: one of them is missing.
-    """
-    try:
-        own = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        own = host == "localhost"
-    if not own and not tokens:
-        raise UsageError(f"{option} {host} can be reached from other machines. Expected --token-file, or an address such as 127.0.0.1.")
-    if not own and not tls:
-        raise UsageError(f"{option} {host} can be reached from other machines. Expected --tls-cert and --tls-key, or --plain behind a proxy.")
-
-
-def _tls(options: dict[str, Any]) -> tuple[Path, Path] | None:
-    certificate, key = options["tls_cert"], options["tls_key"]
-    if (certificate is None) != (key is None):
-        raise UsageError("Expected --tls-cert and --tls-key together.")
-    return None if certificate is None else (certificate, key)
 
 
 def _outlets(options: dict[str, Any], stack: ExitStack) -> list[Outlet]:
@@ -219,7 +155,8 @@ def _outlets(options: dict[str, Any], stack: ExitStack) -> list[Outlet]:
 
 
 def _outlet(kind: str, rest: str, name: str, options: dict[str, Any], authorization: str | None) -> Outlet:
-    from tacit.logs.stages.outlets import BulkOutlet, FileOutlet, HecOutlet, SyslogOutlet, Wire, context_for
+    from tacit.logs.stages.outlets import BulkOutlet, FileOutlet, HecOutlet, SyslogOutlet, Wire
+    from tacit.web import context_for
 
     ca = None if options["to_ca"] is None else str(options["to_ca"])
     if kind == "file" and rest:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tacit.models import SyntheticModel
+    from tacit.pilot import SyntheticCheck
 
 
 @click.group()
@@ -65,7 +66,7 @@ def sample(model: str, rows: int | None, seed: int | None, output: Path) -> None
     if output.suffix not in (".parquet", ".csv"):
         raise UsageError(f"Expected --output to end in .parquet or .csv; got «{output.name}».")
     found = load_synthetic(model)
-    table = _drawn(found, rows, seed)
+    table = drawn(found, rows, seed)
     with replacing(output) as target:
         if output.suffix == ".parquet":
             import pyarrow.parquet
@@ -104,22 +105,28 @@ def check(model: str, data: str, against: str, **options: Any) -> int:
         with Records.open(path, format=options["data_format"]) as records:
             records.require(domain.names)
             tables.append(records.table(domain.names))
-    made = _drawn(found, options["rows"], None)
+    made = drawn(found, options["rows"], None)
     result = check_synthetic(made, *tables, domain=domain, about=options["about"], guarantee=found.guarantee)
-    if options["form"] == "json":
+    return tell_check(result, options["about"], options["form"])
+
+
+def tell_check(result: SyntheticCheck, about: str | None, form: str) -> int:
+    """Print what was measured; returns the exit code."""
+    if form == "json":
         click.echo(json.dumps(result.to_dict()))
     else:
         click.echo(f"distance from held-out records, single columns: {result.single:.3f} (real records: {result.single_real:.3f})")
         click.echo(f"distance from held-out records, pairs of columns: {result.pairs:.3f} (real records: {result.pairs_real:.3f})")
         if result.auc is not None:
-            click.echo(f"AUC of «{options['about']}», trained on made-up records: {result.auc:.3f} (on real ones: {result.auc_real:.3f})")
+            click.echo(f"AUC of «{about}», trained on made-up records: {result.auc:.3f} (on real ones: {result.auc_real:.3f})")
         for attack in result.attacks:
             click.echo(f"attack «{attack.name}»: AUC {attack.auc:.3f} ({attack.auc_low:.3f} to {attack.auc_high:.3f}); {attack.verdict}")
         click.echo("owner-side: these figures are not private")
     return 1 if result.contradicted else 0
 
 
-def _drawn(model: SyntheticModel, rows: int | None, seed: int | None) -> pa.Table:
+def drawn(model: SyntheticModel, rows: int | None, seed: int | None) -> pa.Table:
+    """Made-up records as a table."""
     import pyarrow as pa
 
     from tacit.learn import sample_records

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tacit.crypto import SealingKey
 from tacit.encrypted.client import Client
 from tacit.encrypted.keys import SecretKey
+from tacit.encrypted.meter import Meter
 from tacit.encrypted.plan import Plan, choose
 from tacit.encrypted.public import PublicModel
 from tacit.encrypted.quantise import WEIGHT_BITS, Quantised, quantise
@@ -74,9 +75,10 @@ class Compiled:
         """How it is computed."""
         return self.public.plan
 
-    def scorer(self, *, budget: int | None = None) -> EncryptedScorer:
-        """The server's side; ``budget`` is the number of records that each key may have scored."""
-        return EncryptedScorer(self.public, self._quantised.weights, self._quantised.bias, sealing=self._sealing, budget=budget)
+    def scorer(self, *, budget: int | None = None, meter: Meter | None = None) -> EncryptedScorer:
+        """The server's side; ``budget`` is the number of records that each key may have scored, for a meter in memory."""
+        counted = Meter(budget) if meter is None else meter
+        return EncryptedScorer(self.public, self._quantised.weights, self._quantised.bias, sealing=self._sealing, meter=counted)
 
     def simulate(self, data: Any) -> NDArray[np.float64]:
         """The margins that encryption would give, exactly, without any cryptography: ``[rows, outputs]``."""

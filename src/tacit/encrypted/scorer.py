@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from threading import Lock
 from typing import NoReturn
 
 import numpy as np
@@ -14,12 +13,11 @@ from tacit.encrypted.envelope import opened_request, sealed_answer
 from tacit.encrypted.evaluate import BatchEvaluator, SingleEvaluator, hidden, switched
 from tacit.encrypted.keys import EncryptionKey
 from tacit.encrypted.library import ring
+from tacit.encrypted.meter import Meter
 from tacit.encrypted.public import PublicModel
 from tacit.encrypted.wire import MOST_BODY, Kind, Message, count, field, parse
 from tacit.encrypted.words import Weights, Words
-from tacit.errors import BudgetExceeded, MessageDamaged, PlanImpossible, Replayed, UsageError, WrongKey, WrongModel
-
-_REMEMBERED = 4_096
+from tacit.errors import MessageDamaged, PlanImpossible, UsageError, WrongKey, WrongModel
 
 
 class EncryptedScorer:
@@ -30,25 +28,23 @@ class EncryptedScorer:
         weights: int64 ``[outputs, columns]``.
         bias: int64 ``[outputs]``.
         sealing: the key that requests are sealed to.
-        budget: records that each key may have scored; ``None`` for any number. Enough scores give any linear model away.
+        meter: what refuses replays and more records than a budget; one in memory without a budget by default. Enough scores give any linear
+            model away.
 
     Raises:
         PlanImpossible: the plan hides the model, and this library's ciphertexts cannot be taken apart.
     """
 
     def __init__(
-        self, public: PublicModel, weights: Weights, bias: NDArray[np.int64], *, sealing: SealingKey, budget: int | None = None
+        self, public: PublicModel, weights: Weights, bias: NDArray[np.int64], *, sealing: SealingKey, meter: Meter | None = None
     ) -> None:
-        self.public, self._sealing, self._budget = public, sealing, budget
+        self.public, self.meter, self._sealing = public, meter or Meter(), sealing
         self._ring = ring(public.plan.parameters)
         if public.plan.private and not self._ring.raw:
             raise PlanImpossible("The plan «private-model» needs seal-python 4.4, whose ciphertexts can be taken apart; use «throughput»")
         kind = BatchEvaluator if public.plan.batch else SingleEvaluator
         self._evaluate = kind(self._ring, weights, bias)
         self._keys: dict[str, EncryptionKey] = {}
-        self._seen: dict[str, set[int]] = {}
-        self._scored: dict[str, int] = {}
-        self._lock = Lock()
 
     def admit(self, key: EncryptionKey) -> None:
         """Let the owner of this key ask from now on. Compare its fingerprint first.
@@ -58,14 +54,12 @@ class EncryptedScorer:
         """
         if key.parameters != self.public.plan.parameters:
             raise UsageError("Expected a key for the plan's parameters; the client makes one with SecretKey.generate(model.plan.parameters)")
-        with self._lock:
-            self._keys[key.id] = key
-            self._seen.setdefault(key.id, set())
+        self._keys[key.id] = key
 
     @property
     def scored(self) -> Mapping[str, int]:
-        """Records scored so far, by key."""
-        return dict(self._scored)
+        """Records scored so far, by key, or by whoever the meter says pays."""
+        return self.meter.scored
 
     def score(self, request: bytes) -> bytes:
         """The answer to one request.
@@ -81,7 +75,8 @@ class EncryptedScorer:
         message = parse(request, Kind.REQUEST)
         key, rows = self._checked(message)
         secret = opened_request(message, scorer=self._sealing, verify=key.verify)
-        number = self._charged(message, key, rows)
+        number: int = field(message.header, "number", int)
+        self.meter.charge(key.id, number=number, rows=rows)
         body = self._answer(message, key, rows)
         header = {"model": self.public.id, "key": key.id, "number": number, "whole": 1 if self._ring.raw else 2}
         return sealed_answer(header, body, secret=secret)
@@ -98,22 +93,6 @@ class EncryptedScorer:
         if len(message.body) != plan.request_bytes(rows):
             raise MessageDamaged(f"Expected {plan.request_bytes(rows):,} bytes of ciphertexts for {rows:,} records, got {len(message.body):,}")
         return key, rows
-
-    def _charged(self, message: Message, key: EncryptionKey, rows: int) -> int:
-        """Note the request's number and records, or refuse."""
-        number: int = field(message.header, "number", int)
-        with self._lock:
-            seen = self._seen[key.id]
-            if number in seen or (len(seen) >= _REMEMBERED and number < min(seen)):
-                raise Replayed("The request was answered before, or is too old to tell. Encrypt again")
-            used = self._scored.get(key.id, 0)
-            if self._budget is not None and used + rows > self._budget:
-                raise BudgetExceeded(f"Expected at most {self._budget - used:,} more records of this key, got {rows:,}; ask the model's owner")
-            seen.add(number)
-            if len(seen) > _REMEMBERED:
-                seen.remove(min(seen))
-            self._scored[key.id] = used + rows
-        return number
 
     def _answer(self, message: Message, key: EncryptionKey, rows: int) -> list[bytes]:
         plan, made = self.public.plan, self._ring

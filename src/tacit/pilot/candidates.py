@@ -23,6 +23,7 @@ from tacit.guard import Aggregator, Curator, Guard, Ledger, Limits, Policy, gdp_
 from tacit.learn import LearnSpec, TargetSpec, fit_boosted, fit_linear
 from tacit.models import Model
 from tacit.pilot.data import TARGET, PilotData
+from tacit.pilot.encrypted import encrypted
 from tacit.pilot.measure import groups, utility
 from tacit.pilot.results import Candidate, Cost, EvidenceBook, Measure, NoisedValue
 from tacit.questions.encoding import numbers, texts
@@ -121,6 +122,7 @@ class Workbench:
         return replace(
             found, epsilon=guarantee.epsilon, delta=guarantee.delta, guarantee=str(guarantee), guarantee_ref=ref, trust=str(guarantee.trust),
             plan_digest=origin.plan, budget=recipe.epsilon, sites=recipe.sites, epsilon_30=self._month(guarantee.epsilon),
+            encrypted=encrypted(model, self.data.test, name=recipe.name, book=self.book),
         )
 
     def _month(self, epsilon: float) -> float | None:

@@ -94,6 +94,16 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Encrypted:
+    """Scoring what the model's owner cannot read: one record's milliseconds and kilobytes, records per second, share of decisions that stay."""
+
+    latency_ms: Measure
+    records_per_second: Measure
+    kilobytes: Measure
+    agreement: Measure
+
+
+@dataclass(frozen=True, slots=True)
 class Rate:
     """An attack's true positive rate at one false positive rate, and the largest one the guarantee allows (``None``: no guarantee).
 
@@ -193,6 +203,7 @@ class Candidate:
     attacks: tuple[Attack, ...] = ()
     groups: tuple[Group, ...] = ()
     budget: float | None = None
+    encrypted: Encrypted | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

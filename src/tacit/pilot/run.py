@@ -21,6 +21,7 @@ from tacit.guard import Ledger
 from tacit.pilot.audit import Audit
 from tacit.pilot.candidates import Recipe, Workbench
 from tacit.pilot.data import PilotData
+from tacit.pilot.encrypted import ABSENT, available
 from tacit.pilot.gates import Gates
 from tacit.pilot.progress import Progress, Stage
 from tacit.pilot.recommend import recommend
@@ -99,6 +100,8 @@ def run_pilot(data: PilotData, spec: PilotSpec, *, gates: dict[str, float] | Non
         say(f"going on with run {progress.run}, which was interrupted")
     bench = Workbench(data, spec.delta, spec.seed, ledger, f"{progress.run}-{secrets.token_hex(2)}", book, spec.federated)
     with threadpool_limits(1):  # costs are compared in processor seconds, and threads that wait by spinning would be counted, too
+        if not available():
+            say(ABSENT)
         candidates = tuple(_candidates(bench, spec, progress, say))
     meta = _meta(bench, spec, progress.run)
     policy = book.policy("gates", "the policy file, or Tacit's defaults")

@@ -132,4 +132,10 @@ def _inputs(table: Columns, domain: Domain) -> NDArray[np.float64]:
     """Numbers as they are, categories by their place."""
     columns = [encode(table[name], kind).astype(np.float64) if isinstance(kind, Category) else numbers(table[name])
                for name, kind in domain.columns]
-    return np.stack([np.where(np.isfinite(column), column, np.nan) for column in columns], axis=1)
+    return np.stack([_known(column) for column in columns], axis=1)
+
+
+def _known(column: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A column with one mark for what is missing; a column of nothing else says nothing."""
+    some = np.isfinite(column)
+    return np.where(some, column, np.nan) if some.any() else np.zeros(len(column))

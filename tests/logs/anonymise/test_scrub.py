@@ -23,7 +23,9 @@ PIECES = (
     "%61nna.keller", "S-1-5-21-1-2-3-1004", "00:50:56:ab:cd:ef", "é", "\x1c", "\x85", "\u00a0", "\u2028",
     "²", "𝟙", "ı", " ", "  ", "/", "\\", "=", "|", ",", "x",
     "4111111111111111", "accepted password for olga from 10.0.0.9", "session opened for user dana",
-    "\\\\share9\\d", "--host zielrechner", "-", ".", "_", "@",
+    "\\\\share9\\d", "--host zielrechner", "rhost=fern.example.net",
+    "getaddrinfo for a.b.info", "logname= uid=0", "connection from 1.2.3.4 (x-1.user.pl)",
+    "krbtgt/acme", f" -s {'Ab1+' * 12}==", "-", ".", "_", "@",
 )
 
 
@@ -41,6 +43,27 @@ def scrubbed(texts: list[str], monkeypatch: pytest.MonkeyPatch, few: int) -> lis
 @given(texts=st.lists(st.lists(st.sampled_from(PIECES), max_size=7).map("".join), max_size=4))
 def test_a_few_texts_become_what_a_column_of_them_becomes(texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert scrubbed(texts, monkeypatch, 1_000) == scrubbed(texts, monkeypatch, 0)
+
+
+@pytest.mark.parametrize("few", [0, 1_000], ids=["a column", "a few"])
+@pytest.mark.parametrize(("text", "hidden", "kept"), [
+    ("authentication failure; logname= uid=0 euid=0 ruser= rhost=host8.topspot.net  user=root", "host8.topspot",
+     ["logname= uid=0 euid=0 ruser= rhost=", ".net  user=root"]),
+    ("checking getaddrinfo for 191-210-223-172.user.example.com.br [191.210.223.172] failed", "191-210-223-172.user.example.com",
+     ["checking getaddrinfo for ", "] failed"]),
+    ("connection from 82.252.162.81 (lns-45-81.adsl.example.net) at Fri", "lns-45-81.adsl.example", ["connection from ", ".net) at Fri"]),
+    ("ticket for krbtgt/acmecorp refused", "acmecorp", ["ticket for krbtgt/", " refused"]),
+    (f"sh join.sh -w 335208fd -s {'NI5z/fh+' * 6}A== -v", "NI5z", ["sh join.sh -w 335208fd -s ", " -v"]),
+    ("rhost=198.51.100.7", "198.51.100.7", ["rhost="]),
+    ("login: olga.meier", "olga.meier", ["login: "]),
+    ("session opened for user olga.meier by (uid=0)", "olga.meier", ["session opened for user ", " by (uid=0)"]),
+])
+def test_machines_that_a_text_announces(
+    text: str, hidden: str, kept: list[str], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,) = scrubbed([text], monkeypatch, few)
+    assert hidden not in found
+    assert all(piece in found for piece in kept)
 
 
 def test_a_few_addresses_get_what_many_get() -> None:

@@ -403,7 +403,7 @@ def _whole(server: Serving) -> list[dict[str, Any]]:
 
 
 def test_a_bomb_of_deflate_is_bounded() -> None:
-    from tacit.logs.stages.web.bodies import Bodies, BodyError, unpacked
+    from tacit.web import Bodies, BodyError, unpacked
 
     bodies = Bodies(most_body=1 << 20, most_held=1 << 22)
     with bodies.room() as held:

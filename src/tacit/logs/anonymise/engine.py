@@ -100,19 +100,27 @@ class Anonymiser:
             treated.events = [block_of(treated.events)]
         return treated
 
-    def learn(self, events: Iterable[Event]) -> int:
+    def learn(self, events: Iterable[Event], *, everywhere: bool = False) -> int:
         """Enter what structured fields name into the dictionary, and treat nothing; returns how many identities it holds.
 
         A first pass over a file finds names also in texts that come before the first field that holds them.
+
+        Args:
+            events: to learn from.
+            everywhere: also what addresses of pages, paths and texts announce, where no field holds it. After a pass without and one with it, what
+                comes of a file hardly depends on the order of its records.
         """
         with _no_collection():
-            scanned = self._scanned(events, lambda key: False)
+            scanned = None if everywhere else self._scanned(events, lambda key: False)
             if scanned is None:
                 shapes = Shapes(self._root, dropped=self._dropped, key_holds=lambda key: False)
                 shapes.take_apart(events)
             else:
                 shapes = scanned.shapes
-            self._by_column(shapes, None, text=scanned is not None, touched=scanned.touched if scanned else frozenset(), last=FIRST)
+            touched, last = scanned.touched if scanned else frozenset(), SECOND if everywhere else FIRST
+            self._by_column(shapes, None, text=scanned is not None, touched=touched, last=last)
+            if everywhere:
+                self.tools.scrubber.texts(_distinct(self._texts(shapes)))
         return len(self.tools.identities)
 
     def know(self, *, users: Iterable[str] = (), hosts: Iterable[str] = ()) -> int:
@@ -288,7 +296,7 @@ def _looked_up(memo: dict[Any, Any], values: list[Any], treatment: Treatment, wr
 
 def _searched(texts: list[tuple[Text, Column]], search: Callable[[list[str]], list[str]], write: Callable[[Any], str] | None) -> None:
     """Free text of all columns, searched in one call."""
-    distinct = list(dict.fromkeys(value for _, column in texts for value in column.values if type(value) is str))
+    distinct = _distinct(texts)
     found = dict(zip(distinct, search(distinct), strict=True))
     for treatment, column in texts:
         own = set(column.values) if set(map(type, column.values)) == {str} else None
@@ -299,6 +307,10 @@ def _searched(texts: list[tuple[Text, Column]], search: Callable[[list[str]], li
             done = {value: treatment.finished(found[value]) for value in own}
             written = {value: write(text) for value, text in done.items()} if write else done
             column.out = list(map(written.__getitem__, column.values))
+
+
+def _distinct(texts: list[tuple[Text, Column]]) -> list[str]:
+    return list(dict.fromkeys(value for _, column in texts for value in column.values if type(value) is str))
 
 
 def _each(keys: list[Any], values: list[Any], treatment: Treatment, write: Callable[[Any], str] | None) -> Iterable[tuple[Any, Any]]:

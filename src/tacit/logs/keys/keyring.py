@@ -293,7 +293,7 @@ def _read(path: Path, passphrase: Passphrase, lock: Lock | None) -> tuple[_Conte
 
 
 def _unreadable(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"Cannot read the keyring {path}: {error.strerror}. Make one with: tacit logs keys init --keys {path}")
+    return StorageError(f"Cannot read the keyring {path}: {error.strerror}. Make one with: tacit logs keys init --tenant NAME --keys {path}")
 
 
 def _sight(status: os.stat_result) -> tuple[int, ...]:

@@ -55,12 +55,7 @@ class DeadLetters:
     def add(self, record: bytes, *, line: int, reason: str) -> None:
         """Keep one record."""
         try:
-            file = self.open()
-            try:
-                content = {"record": record.decode("utf-8")}
-            except UnicodeDecodeError:
-                content = {"record_base64": base64.b64encode(record).decode("ascii")}
-            file.write(json.dumps({"line": line, "reason": reason} | content).encode() + b"\n")
+            self.open().write(letter(record, reason=reason, line=line).encode() + b"\n")
         except OSError as error:
             raise self._failed(error) from error
 
@@ -79,6 +74,29 @@ class DeadLetters:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def letter(record: bytes, *, reason: str, line: int | None = None) -> str:
+    """A dead letter as JSON: the record as it came, why it could not be treated, and which line it was if that is known.
+
+    >>> letter(b"{", reason="no JSON", line=3)
+    '{"line": 3, "reason": "no JSON", "record": "{"}'
+    """
+    try:
+        content = {"record": record.decode("utf-8")}
+    except UnicodeDecodeError:
+        content = {"record_base64": base64.b64encode(record).decode("ascii")}
+    return json.dumps(({} if line is None else {"line": line}) | {"reason": reason} | content)
+
+
+class Letters(Protocol):
+    """Where dead letters go."""
+
+    def add(self, record: bytes, *, line: int, reason: str) -> None:
+        """Keep one record."""
+
+    def flush(self) -> None:
+        """Make it durable."""
 
 
 class Sink(Protocol):
@@ -130,7 +148,7 @@ class FormatSink:
         return len(lines), treated.refused, treated.unknown
 
 
-def run(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser, *, sink: Sink, dead: DeadLetters) -> Tally:
+def run(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser, *, sink: Sink, dead: Letters) -> Tally:
     """Treat everything, batch after batch.
 
     Args:
@@ -154,8 +172,8 @@ def run(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser
     return tally
 
 
-def learn(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser) -> int:
-    """A first pass that only enters names into the dictionary; returns how many identities it holds."""
+def learn(batches: Iterable[list[bytes]], form: LineFormat, anonymiser: Anonymiser, *, everywhere: bool = False) -> int:
+    """A pass that only enters names into the dictionary; returns how many it holds. See `Anonymiser.learn`."""
     for lines in batches:
-        anonymiser.learn(Lines(lines, form))
+        anonymiser.learn(Lines(lines, form), everywhere=everywhere)
     return len(anonymiser.tools.identities)

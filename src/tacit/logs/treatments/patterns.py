@@ -62,21 +62,23 @@ _SECRETS = (
     r"((?:[a-z][a-z0-9+.-]{1,20})://)[^\s/@:]{1,64}:[^\s/@]{1,128}@",
     r"()\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}",
     r"()\bAKIA[0-9A-Z]{16}\b",
+    r"(\s-[ks]\s{1,3})[A-Za-z0-9+/]{40,}={1,2}",
 )
 SECRETS = tuple(map(spelt, _SECRETS))
 """Passwords and tokens, with what stands before them."""
-SIGNS_OF_SECRETS = ["pass", "pwd", "secret", "api", "access", "token", "bearer", "basic", "://", "eyj", "akia"]
+SIGNS_OF_SECRETS = ["pass", "pwd", "secret", "api", "access", "token", "bearer", "basic", "://", "eyj", "akia", " -k ", " -s "]
 _HOMES = spelt(r"(?i)(?:[\\/](?:users|home|profiles|documents and settings)[\\/]{1,2}[^\\/\"'<>|:*?;,&=()\s]{1,64})")
 _SPACED_HOMES = spelt(r"(?i)(?:[\\/](?:users|documents and settings)[\\/]{1,2}[^\\/\"'<>|:*?;,&=()\t\r\n]{1,64}[\\/])")
 _SAID = spelt(
     r"(?i)(?:\b(?:user|username|user_name|acct|account|login|ruser|logname|for invalid user|invalid user|session opened for user|"
-    r"session closed for user)[\"']?(?:\s{0,2}[=:]\s{0,2}|\s)[\"']?[^\s\"',;&|<>()=:]{2,64})"
+    r"session closed for user)[\"']?(?:\s{0,2}[=:][\"']?[^\s\"',;&|<>()=:]{2,64}|(?:\s{0,2}[=:]\s{1,2}|\s)[\"']?[^\s\"',;&|<>()=:]{2,64}=?))"
 )
 _LOGON = spelt(r"(?i)(?:\b(?:accepted|failed) \S{1,30} for (?:invalid user )?\S{1,64} from )")
 _SHARE = r"(?:^|[^A-Za-z0-9_.:)$%~\u00c0-\u024f-]|[A-Za-z]{2}:)\\\\[A-Za-z0-9._-]{2,255}\\"
 _REMOTE = spelt(
     r"(?i)(?:(?:/v:|(?:/node|/s|/server|-computername|--host|--hostname|--server)[:=\s])\s{0,2}[\"']?[A-Za-z][A-Za-z0-9._-]{2,255})"
 )
+_PEER = spelt(r"(?i)(?:(?:\brhost=|\bkrbtgt/|\bgetaddrinfo for |\bconnection from \S{1,64} \()[A-Za-z0-9][A-Za-z0-9._-]{2,252})")
 FILES = (".bat", ".cmd", ".cpl", ".dll", ".exe", ".inf", ".msi", ".ocx", ".ps1", ".reg", ".sct", ".txt", ".vbs", ".xml")
 """What follows «/s» and ends so is a file that is run silently, and no machine."""
 ACCOUNT = r"[A-Za-z0-9.-]{2,63}\\[A-Za-z0-9._$-]{2,64}"
@@ -94,6 +96,10 @@ MACHINES: Announced = (
     (_SHARE, ["\\\\"], lambda found: found.rstrip("\\").rpartition("\\")[2]),
     (_REMOTE, ["/node", "/v", "/s", "computername", "host", "server"], lambda found: _AFTER.split(found)[-1]),
 )
+PEERS: Announced = (
+    (_PEER, ["rhost=", "krbtgt/", "getaddrinfo for ", "connection from "], lambda found: re.split(r"[=(/ ]", found)[-1]),
+)
+"""The same for machines that a text says are one, whatever they are called."""
 _SPOKEN = frozenset(
     words("for, from, is, was, has, not, the, and, with, logged, authentication, unknown, name, to, in, on, of, session, by, at, id, opened, closed")
 )

@@ -33,6 +33,7 @@ from tacit.logs.treatments.patterns import (
     FORMS,
     IPV4,
     MACHINES,
+    PEERS,
     PEOPLE,
     SECRETS,
     SIGNS_OF_SECRETS,
@@ -89,6 +90,7 @@ class Scrubber:
         column = pl.Series("text", texts, pl.String)
         slashed = column.filter(column.str.contains("\\", literal=True))
         self._learn(announced(column, PEOPLE), announced(column, MACHINES), extracted(slashed, ACCOUNT) if len(slashed) else ())
+        self._learn_peers(announced(column, PEERS))
         column = self._without_secrets(column)
         column = self._reencoded(column, depth)
         return self._replaced(column, depth)
@@ -139,6 +141,7 @@ class Scrubber:
         lowered = [text.lower() for text in texts]
         accounts = (found for text in texts for found in _ACCOUNT.findall(text))
         self._learn(announced_in(texts, lowered, PEOPLE), announced_in(texts, lowered, MACHINES), accounts)
+        self._learn_peers(announced_in(texts, lowered, PEERS))
         suspect = [any(map(low.__contains__, SIGNS_OF_SECRETS)) for low in lowered]
         plain = [_without_secrets(text) if may else text for text, may in zip(texts, suspect, strict=True)]
         if depth < _DEEPEST:
@@ -166,6 +169,12 @@ class Scrubber:
             domain, _, name = found.partition("\\")
             if domain.lower() in self._identities:
                 self._name(name)
+
+    def _learn_peers(self, machines: Iterable[str]) -> None:
+        for name in machines:
+            name = name.strip(".-_")
+            if len(name) > 2 and free(name.lower()):
+                self._names.host(name)
 
     def _name(self, name: str) -> None:
         name = name.strip(".-_")

@@ -57,7 +57,7 @@ def for_release(result: PilotResult) -> PilotResult:
 
 
 def _promise(candidate: Candidate) -> Candidate:
-    return replace(candidate, utility=Utility(), cost=Cost(), attacks=(), groups=())
+    return replace(candidate, utility=Utility(), cost=Cost(), attacks=(), groups=(), encrypted=None)
 
 
 def _public_meta(meta: Meta) -> Meta:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from tacit.page.numbers import budget, decimal, of_hundred, percent, points, quantity, tie
 from tacit.pilot.report import charts
 from tacit.pilot.report.cite import EMPTY, Cites
-from tacit.pilot.results import FAIL, PASS, Attack, Candidate, Control, Evidence, GateResult, Group, Measure, Rate
+from tacit.pilot.results import FAIL, PASS, Attack, Candidate, Control, Encrypted, Evidence, GateResult, Group, Measure, Rate
 
 FPR, LOW_FPR = 0.01, 0.001
 STATUS = {PASS: ("✓", "passes"), FAIL: ("✗", "fails")}
@@ -102,6 +102,22 @@ class Tables(Cites):
             ("Milliseconds per 1,000 scores", lambda c: self.number(c.cost.latency_ms_per_1000, quantity)),
         ]
         return self._models("What each model costs to run", columns, tight=True)
+
+    @property
+    def encrypted_table(self) -> Table | None:
+        """What each model costs when it scores what its owner cannot read, if that was measured."""
+        if not any(c.encrypted for c in self.result.candidates):
+            return None
+
+        def cell(pick: Callable[[Encrypted], Measure], write: Callable[[float], str]) -> Write:
+            return lambda c: NOTHING if c.encrypted is None else self.number(pick(c.encrypted), write)
+
+        return self._models("Scoring records that the model's owner cannot read", [
+            ("Milliseconds for one record", cell(lambda e: e.latency_ms, quantity)),
+            ("Records in a second", cell(lambda e: e.records_per_second, quantity)),
+            ("Kilobytes for one record", cell(lambda e: e.kilobytes, quantity)),
+            ("Decisions that stay", cell(lambda e: e.agreement, percent)),
+        ], tight=True)
 
     # ------------------------------------------------------------ gates
 

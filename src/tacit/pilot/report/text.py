@@ -134,6 +134,7 @@ def _columns(result: PilotResult) -> list[_Column]:
         column("attacker\nrecognises", _recognised, 2),
         column("proven\nlimit", lambda c: "none" if (cap := c.cap()) is None else percent(cap), 3),
         column("CPU\nseconds", lambda c: _measure(c.cost.cpu_seconds, quantity), 6),
+        *([column("encrypted\nms", _encrypted, 7)] if any(c.encrypted for c in result.candidates) else []),
         column("\ngates", lambda c: _gates(result, c), 1),
     ]
 
@@ -145,6 +146,10 @@ def _measure(measure: Measure | None, write: Callable[[float], str]) -> str:
 def _recognised(candidate: Candidate) -> str:
     rate = candidate.rate()
     return "-" if rate is None else percent(rate.tpr.value) if rate.resolvable else "too few"
+
+
+def _encrypted(candidate: Candidate) -> str:
+    return "-" if candidate.encrypted is None else _measure(candidate.encrypted.latency_ms, quantity)
 
 
 def _gates(result: PilotResult, candidate: Candidate) -> str:

@@ -9,8 +9,8 @@ from tacit.logs.stages.outlets.hec import HecOutlet
 from tacit.logs.stages.outlets.kafka import KafkaOutlet
 from tacit.logs.stages.outlets.nats import NatsOutlet
 from tacit.logs.stages.outlets.syslog import SyslogOutlet
-from tacit.logs.stages.outlets.wire import Wire, basic, context_for
+from tacit.logs.stages.outlets.wire import Wire, basic
 
 __all__ = [
-    "BulkOutlet", "FileOutlet", "HecOutlet", "KafkaOutlet", "NatsOutlet", "Outlet", "OutletError", "SyslogOutlet", "Wire", "basic", "context_for",
+    "BulkOutlet", "FileOutlet", "HecOutlet", "KafkaOutlet", "NatsOutlet", "Outlet", "OutletError", "SyslogOutlet", "Wire", "basic",
 ]

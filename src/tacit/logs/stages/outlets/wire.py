@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import gzip
 import http.client
-import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tacit.errors import ConfigError
 from tacit.logs.stages.outlets.base import OutletError
+from tacit.web import context_for
 
 _LARGEST = 64 << 20
 
@@ -89,20 +89,6 @@ class Wire:
         if response.will_close:
             self.close()
         return Answer(response.status, content)
-
-
-def context_for(ca: str | None) -> ssl.SSLContext:
-    """TLS 1.2 or later, with the server's name checked.
-
-    Raises:
-        ConfigError: the file of authorities cannot be read.
-    """
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError):
-        raise ConfigError(f"Cannot read the authorities {ca}. Expected a file of certificates as PEM.") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def basic(user: str, password: str) -> str:

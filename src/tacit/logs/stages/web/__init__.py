@@ -3,7 +3,5 @@
 from __future__ import annotations
 
 from tacit.logs.stages.web.app import WebLimits, application
-from tacit.logs.stages.web.server import WebServer
-from tacit.logs.stages.web.tokens import Tokens
 
-__all__ = ["Tokens", "WebLimits", "WebServer", "application"]
+__all__ = ["WebLimits", "application"]

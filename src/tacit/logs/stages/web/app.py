@@ -15,8 +15,7 @@ from tacit.errors import MissingExtra, UsageError
 from tacit.logs.formats import JsonLines, LineFormat
 from tacit.logs.stages.delivery import Busy, Closed, Delivery, Receipt
 from tacit.logs.stages.web import elastic, splunk
-from tacit.logs.stages.web.bodies import LARGE, Bodies, BodyError
-from tacit.logs.stages.web.tokens import Tokens
+from tacit.web import LARGE, Bodies, BodyError, Tokens
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tacit.logs.formats.jsontext import library
-from tacit.logs.stages.web.bodies import BodyError
+from tacit.web import BodyError
 
 VERSION = "9.2.0"
 """Whose interface is spoken. Some shippers refuse servers that are older than they are."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from tacit.logs.formats import Damaged, Event, JsonLines, LineFormat, Parsed
 from tacit.logs.formats.jsontext import library
-from tacit.logs.stages.web.bodies import BodyError
+from tacit.web import BodyError
 
 TEXTS = {
     0: "Success", 2: "Token is required", 3: "Invalid authorization", 4: "Invalid token", 5: "No data", 6: "Invalid data format",

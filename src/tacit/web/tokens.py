@@ -36,7 +36,7 @@ class Tokens:
     def __init__(self, secrets: Mapping[str, str]) -> None:
         if not secrets or min(map(len, secrets.values())) < _SHORTEST:
             raise ConfigError(f"Expected tokens of at least {_SHORTEST} characters each, and at least one; make one with: openssl rand -hex 32")
-        self._known = [_digest(secret) for secret in secrets.values()] + [_digest(f"{name}:{secret}") for name, secret in secrets.items()]
+        self._known = [(_digest(shown), name) for name, secret in secrets.items() for shown in (secret, f"{name}:{secret}")]
 
     def __repr__(self) -> str:
         return f"Tokens({len(self._known) // 2})"
@@ -50,22 +50,49 @@ class Tokens:
             UsageError: others may read it.
             ConfigError: a line is no such pair.
         """
-        try:
-            with Path(path).open("rb") as file:
-                if os.fstat(file.fileno()).st_mode & 0o077:
-                    raise UsageError(f"Others may read the tokens {path}. Expected mode 0600: chmod 600 {path}")
-                content = file.read(_LARGEST).decode("utf-8", "replace")
-        except OSError as error:
-            raise StorageError(f"Cannot read the tokens {path}: {error.strerror}. Check the path.") from error
-        return cls(dict(_pairs(content.splitlines(), path)))
+        return cls(dict(_pairs(read_private(path, "tokens").splitlines(), path)))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Who has a token."""
+        return frozenset(name for _, name in self._known)
 
     def allow(self, header: str | None) -> bool:
         """Whether an ``Authorization`` header shows a token. Takes the same time for every wrong one."""
+        return self.name_of(header) is not None
+
+    def name_of(self, header: str | None) -> str | None:
+        """Whose token an ``Authorization`` header shows; ``None`` if it is nobody's. Takes the same time for every wrong one.
+
+        >>> Tokens({"fluent": "0123456789abcdef"}).name_of("Bearer 0123456789abcdef")
+        'fluent'
+        """
         shown = _digest(_shown(header or ""))
-        found = False
-        for known in self._known:
-            found |= hmac.compare_digest(known, shown)
+        found = None
+        for known, name in self._known:
+            if hmac.compare_digest(known, shown):
+                found = name
         return found
+
+
+def read_private(path: str | Path, what: str) -> str:
+    """The text of a small file that only its owner can read.
+
+    Args:
+        path: of the file.
+        what: what it holds, for messages.
+
+    Raises:
+        StorageError: it cannot be read.
+        UsageError: others may read it.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise UsageError(f"Others may read the {what} {path}. Expected mode 0600: chmod 600 {path}")
+            return file.read(_LARGEST).decode("utf-8", "replace")
+    except OSError as error:
+        raise StorageError(f"Cannot read the {what} {path}: {error.strerror}. Check the path.") from error
 
 
 def _pairs(lines: Iterable[str], path: str | Path) -> Iterable[tuple[str, str]]:

@@ -20,7 +20,7 @@ class WebServer:
     """One listener for HTTP or HTTPS.
 
     Args:
-        app: from `application`.
+        app: a FastAPI application.
         host: address to listen on.
         port: likewise; 0 takes a free one.
         tls: files of certificate and key, as PEM.
@@ -91,7 +91,11 @@ def bound(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        made = socket.create_server((host, port), family=family, backlog=1024)
+        # Connections inherit it; asyncio sets it only where a socket names its protocol. Without it the end of an answer waits 40 ms for the
+        # acknowledgement of its beginning.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
     except OSError as error:
         raise UsageError(f"Cannot listen on {host}:{port}: {error.strerror or 'no such address'}. Name another address or port.") from error
 

@@ -18,12 +18,13 @@ with atheris.instrument_imports(include=["tacit.federation", "tacit.crypto.canon
     from tacit.federation.bundles import bundled, unbundled
     from tacit.federation.certificates import issue, member_of, new_authority
     from tacit.federation.rounds import Address, CoordinatorRound, SiteRound, Stage, address_of
-    from tacit.federation.rounds.wire import Message
+    from tacit.federation.rounds.asking import asked_in, asking
+    from tacit.federation.rounds.wire import Message, read
     from tacit.federation.transports.frames import Answer, Question
 
 import numpy as np
 
-from tacit.crypto import SigningKey
+from tacit.crypto import SigningKey, canonical_bytes, from_canonical
 from tacit.errors import RoundAborted, VerificationError
 
 NAMES = ("site-round", "coordinator-round", "round-bytes", "connection-bytes")
@@ -66,12 +67,77 @@ class Scene:
 
 
 SCENES = {stage: Scene(stage) for stage in Stage}
+FIELDS = ("adverts", "boxes", "survivors", "signatures", "bits", "size", "masking", "sealing", "seeds", "keys", "a", "b", "c", "d")
+
+
+def honest(stage: Stage, *, answer: bool) -> dict[str, object]:
+    """What the body of an honest message says, for the fuzzer to spoil."""
+    scene = Scene(stage)
+    scene.ask(stage)
+    sender = "a" if answer else "coordinator"
+    message = read((scene.answers if answer else scene.requests)["a"], roster=ROSTER, address=ADDRESS, stage=stage, sender=sender)
+    if answer and stage in (Stage.MASKED, Stage.AGREE):
+        return {}
+    if not answer and stage is Stage.MASKED:
+        return asked_in(message.body, "boxes", "bits", "size")[1]
+    return dict(from_canonical(message.body))
+
+
+HONEST = {(stage, answer): honest(stage, answer=answer) for stage in Stage for answer in (False, True)}
+
+
+def value(given: atheris.FuzzedDataProvider, depth: int = 0) -> object:
+    """Something of a kind that bodies hold."""
+    kind = given.ConsumeIntInRange(0, 7 if depth < 3 else 5)
+    if kind == 0:
+        return given.ConsumeBytes(given.ConsumeIntInRange(0, 80))
+    if kind == 1:
+        return given.PickValueInList([None, True, False, -1, 0, 1, 32, 2**31, 2**63])
+    if kind == 2:
+        return given.PickValueInList(["a", "b", "c", "d", "coordinator", ""])
+    if kind == 3:
+        return given.PickValueInList([ORIGINAL[place] for place in range(len(ORIGINAL))])
+    if kind in (4, 5):
+        return given.ConsumeIntInRange(0, 64)
+    if kind == 6:
+        return [value(given, depth + 1) for _ in range(given.ConsumeIntInRange(0, 4))]
+    return {given.PickValueInList(list(FIELDS)): value(given, depth + 1) for _ in range(given.ConsumeIntInRange(0, 4))}
+
+
+def spoiled(content: object, given: atheris.FuzzedDataProvider) -> object:
+    """An honest body in which here and there something is another, is missing or is too much."""
+    if given.ConsumeIntInRange(0, 5) == 0:
+        return value(given)
+    if isinstance(content, dict):
+        found = {key: spoiled(item, given) for key, item in content.items() if given.ConsumeIntInRange(0, 15)}
+        return found | ({given.PickValueInList(list(FIELDS)): value(given)} if not given.ConsumeIntInRange(0, 7) else {})
+    return content
+
+
+def _leaves(content: object) -> list[bytes]:
+    if isinstance(content, dict):
+        return [leaf for item in content.values() for leaf in _leaves(item)]
+    return [content] if isinstance(content, bytes) else []
+
+
+ORIGINAL = [leaf for content in HONEST.values() for leaf in _leaves(content)]
+
+
+def body(stage: Stage, given: atheris.FuzzedDataProvider, *, answer: bool) -> bytes:
+    """A body to sign: raw bytes, or something near what is expected."""
+    if given.ConsumeBool() or (answer and stage in (Stage.MASKED, Stage.AGREE)):
+        return given.ConsumeBytes(given.ConsumeIntInRange(0, 200))
+    content = spoiled(HONEST[stage, answer], given)
+    if stage is Stage.MASKED and isinstance(content, dict) and given.ConsumeIntInRange(0, 7):
+        return asking(b"q", **content)
+    return canonical_bytes(content)
 
 
 def site_round(data: bytes) -> None:
     """A coordinator that signs what it likes, at any stage."""
-    stage = Stage(1 + (data[0] % len(Stage) if data else 0))
-    request = Message(ADDRESS, stage, "coordinator", b"", data[1:]).signed(BOSS)
+    given = atheris.FuzzedDataProvider(data)
+    stage = Stage(given.ConsumeIntInRange(1, len(Stage)))
+    request = Message(ADDRESS, stage, "coordinator", b"", body(stage, given, answer=False)).signed(BOSS)
     try:
         answer = SCENES[stage].sites["a"].handle(stage, request)
     except VerificationError:
@@ -82,11 +148,12 @@ def site_round(data: bytes) -> None:
 
 def coordinator_round(data: bytes) -> None:
     """A site that signs what it likes, at any stage: it counts as missing, or the round ends."""
-    stage = Stage(1 + (data[0] % len(Stage) if data else 0))
+    given = atheris.FuzzedDataProvider(data)
+    stage = Stage(given.ConsumeIntInRange(1, len(Stage)))
     scene = Scene(stage)
     scene.ask(stage)
     seen = scene.core._agreed or scene.core._asked or scene.core._advertised
-    scene.answers["a"] = Message(ADDRESS, stage, "a", seen, data[1:]).signed(KEYS["a"])
+    scene.answers["a"] = Message(ADDRESS, stage, "a", seen, body(stage, given, answer=True)).signed(KEYS["a"])
     try:
         scene.follow(stage)
     except (RoundAborted, VerificationError):

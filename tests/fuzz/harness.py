@@ -13,13 +13,13 @@ from contextlib import suppress
 
 import atheris
 
-with atheris.instrument_imports(include=["tacit.logs.formats", "tacit.logs.stages.listeners.framing", "tacit.logs.stages.web"]):
+with atheris.instrument_imports(include=["tacit.logs.formats", "tacit.logs.stages.listeners.framing", "tacit.logs.stages.web", "tacit.web"]):
     from tacit.logs.formats import by_name
     from tacit.logs.formats.base import HeadedFormat
     from tacit.logs.stages.listeners.framing import Dialect, Malformed, RelpStream, SyslogStream
-    from tacit.logs.stages.web.bodies import Bodies, BodyError, unpacked
     from tacit.logs.stages.web.elastic import answered, parsed
     from tacit.logs.stages.web.splunk import Envelopes, envelopes
+    from tacit.web.bodies import Bodies, BodyError, unpacked
 
 from tacit.logs.anonymise import Anonymiser
 from tacit.logs.keys import EpochKey

@@ -117,10 +117,11 @@ class Stage:
         """Type a command and leave it running."""
         shown = " ".join(f"{word[:24]}…" if word.startswith("tacit-invite:") else word for word in words)
         print(f"{time.monotonic() - self.started:5.1f} s  {who}$ tacit {shown}", flush=True)
-        process = subprocess.Popen(  # noqa: S603 - the arguments are this script's own
-            [sys.executable, "-m", "tacit", *words], cwd=self.work / who, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=(self.work / f"{who}.log").open("a"), env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
-        )
+        with (self.work / f"{who}.log").open("a") as log:
+            process = subprocess.Popen(  # noqa: S603 - the arguments are this script's own
+                [sys.executable, "-m", "tacit", *words], cwd=self.work / who, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=log, env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+            )
         self.running.append(process)
         return process
 
@@ -142,7 +143,7 @@ class Stage:
         """Pull the plug on some."""
         for process in processes:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 @contextmanager

@@ -117,7 +117,7 @@ class Tables(Cites):
             ("Records in a second", cell(lambda e: e.records_per_second, quantity)),
             ("Kilobytes for one record", cell(lambda e: e.kilobytes, quantity)),
             ("Decisions that stay", cell(lambda e: e.agreement, percent)),
-        ], tight=True)
+        ])
 
     # ------------------------------------------------------------ gates
 

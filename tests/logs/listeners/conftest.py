@@ -26,6 +26,8 @@ from tacit.logs.stages.metrics import Metrics
 POLICY = SourcePolicy.parse("{version: 1, source: web, format: json, fields: {user: user, n: keep}}")
 PROGRAM = Path(__file__).with_name("pipeline.py")
 
+collect_ignore = ["load.py", "senders.py"]  # programs, run as such
+
 
 class Memory:
     """An outlet that holds events in memory and can be told to fail."""

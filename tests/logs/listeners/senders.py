@@ -59,7 +59,7 @@ ruleset(name="out") {{
 ACTIONS = {
     "omelasticsearch": ("omelasticsearch", 'type="omelasticsearch" server="127.0.0.1" serverport="{port}" searchIndex="logs" searchType="" '
                         'bulkmode="on" uid="shipper" pwd="' + TOKEN + '" errorfile="{folder}/errors"'),
-    "relp": ("omrelp", 'type="omrelp" target="127.0.0.1" port="{port}" windowSize="5000"'),
+    "relp": ("omrelp", 'type="omrelp" target="127.0.0.1" port="{port}" windowSize="{window}"'),
     "tcp": ("", 'type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" tcp_framing="octet-counted"'),
     "tls": ("", 'type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" tcp_framing="octet-counted" streamDriver="gtls" streamDriverMode="1" '
             'streamDriverAuthMode="x509/name" streamDriverPermittedPeers="localhost"'),
@@ -145,7 +145,8 @@ def rsyslog(folder: Path, kind: str, port: int, count: int) -> Callable[[], None
     workers = 4 if kind == "omelasticsearch" else 1
     load = f'module(load="{module}")' if module else ""
     batch = 1_000 if count > 100_000 else 100
-    action = action.format(folder=folder, port=port)
+    # rsyslog notices a broken connection when it has more to send: what is in a window larger than the rest would wait for the next event.
+    action = action.format(folder=folder, port=port, window=5_000 if count > 100_000 else 128)
     config = RSYSLOG.format(folder=folder, load=load, workers=workers, size=2 * count, batch=batch, action=action)
     (folder / "rsyslog.conf").write_text(config)
     return running([str(RSYSLOGD), "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")], folder, os.environ)

@@ -13,7 +13,7 @@ from tacit.crypto import SigningKey, canonical_bytes, from_canonical
 from tacit.errors import ProtocolViolation, RoundAborted, SignatureInvalid, VerificationError
 from tacit.federation import Roster
 from tacit.federation.rounds import Address, CoordinatorRound, SiteRound, Stage, address_of
-from tacit.federation.rounds.asking import asked_in, asking
+from tacit.federation.rounds.asking import asked_in, asking, deflated
 from tacit.federation.rounds.site import read_adverts
 from tacit.federation.rounds.wire import Message, read
 
@@ -55,7 +55,7 @@ class Scene:
         """A request that the coordinator really signs (or ``key`` does)."""
         if stage is Stage.MASKED and "question" in content:
             question = content["question"]
-            body = asking(question, **{name: value for name, value in content.items() if name != "question"})  # type: ignore[arg-type]
+            body = asking(deflated(question), **{name: value for name, value in content.items() if name != "question"})  # type: ignore[arg-type]
         else:
             body = canonical_bytes(content)
         return Message(address or self.party.address(), stage, "coordinator", b"", body).signed(key or self.party.coordinator)
@@ -303,9 +303,9 @@ def test_a_question_that_is_a_bomb_cut_short_or_followed_by_something_is_refused
     name = scene.names[0]
     content = scene.content(name, Stage.MASKED)
     fields = {key: content[key] for key in ("boxes", "bits", "size")}
-    good = asking(b"q" * 10_000, **fields)
+    good = asking(deflated(b"q" * 10_000), **fields)
     monkeypatch.setattr("tacit.federation.rounds.asking.LONGEST_QUESTION", 5_000)
-    for body in (good, asking(b"q", **fields)[:-1], asking(b"q", **fields) + b"x", b"", b"\xff" * 9, good[:4] + b"{}"):
+    for body in (good, asking(deflated(b"q"), **fields)[:-1], asking(deflated(b"q"), **fields) + b"x", b"", b"\xff" * 9, good[:4] + b"{}"):
         request = Message(scene.party.address(), Stage.MASKED, "coordinator", b"", body).signed(scene.party.coordinator)
         with pytest.raises(ProtocolViolation):
             scene.sites[name].handle(Stage.MASKED, request)

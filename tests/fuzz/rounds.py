@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["tacit.federation", "tacit.crypto.canon
     from tacit.federation.bundles import bundled, unbundled
     from tacit.federation.certificates import issue, member_of, new_authority
     from tacit.federation.rounds import Address, CoordinatorRound, SiteRound, Stage, address_of
-    from tacit.federation.rounds.asking import asked_in, asking
+    from tacit.federation.rounds.asking import asked_in, asking, deflated
     from tacit.federation.rounds.wire import Message, read
     from tacit.federation.transports.frames import Answer, Question
 
@@ -129,7 +129,7 @@ def body(stage: Stage, given: atheris.FuzzedDataProvider, *, answer: bool) -> by
         return given.ConsumeBytes(given.ConsumeIntInRange(0, 200))
     content = spoiled(HONEST[stage, answer], given)
     if stage is Stage.MASKED and isinstance(content, dict) and given.ConsumeIntInRange(0, 7):
-        return asking(b"q", **content)
+        return asking(deflated(b"q"), **content)
     return canonical_bytes(content)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from tacit.attacks.findings import rules
 from tacit.page import environment, style
 from tacit.page.numbers import decimal, percent
+from tacit.page.tables import Row, Table
 
 if TYPE_CHECKING:
     from tacit.attacks.defending import DefenceRow, DefenceTable
@@ -34,20 +34,6 @@ GLOSSARY = (
     ("Control", "The same measurement where the answer is known. If a control reads wrong, nothing else on this page means anything."),
 )
 _SIGNS = {"leak found": ("✗", "fail"), "inconsistent with the claim": ("✗", "fail"), "no leak found": ("–", "wait"), "not tested": ("?", "wait")}
-
-
-@dataclass(frozen=True)
-class _Row:
-    cells: tuple[str, ...]
-    chosen: bool = False
-
-
-@dataclass(frozen=True)
-class _Table:
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[_Row, ...]
-    tight: bool = True
 
 
 def as_text(report: AttackReport) -> str:
@@ -130,29 +116,29 @@ def _tiles(report: AttackReport) -> list[dict[str, str]]:
     return tiles
 
 
-def _tables(report: AttackReport) -> dict[str, _Table]:
-    attacks = tuple(_Row(_cells(result), place == 0) for place, result in enumerate(report.results))
-    controls = tuple(_Row((c.name, c.expected, decimal(c.auc), "as it must" if c.passed else "wrong", c.meaning)) for c in report.controls)
+def _tables(report: AttackReport) -> dict[str, Table]:
+    attacks = tuple(Row(_cells(result), place == 0) for place, result in enumerate(report.results))
+    controls = tuple(Row((c.name, c.expected, decimal(c.auc), "as it must" if c.passed else "wrong", c.meaning)) for c in report.controls)
     shown = sorted(report.groups, key=lambda group: -group.rate.low)[:_MOST_GROUPS]
     groups = tuple(_group_row(group) for group in shown)
     others = tuple(
-        _Row((o.attack, f"{o.figure:.2f}", f"{round(o.control, 2) + 0.0:.2f}", f"{o.low:+.3f} to {o.high:+.3f}", o.unit, o.verdict), o.wins)
+        Row((o.attack, f"{o.figure:.2f}", f"{round(o.control, 2) + 0.0:.2f}", f"{o.low:+.3f} to {o.high:+.3f}", o.unit, o.verdict), o.wins)
         for o in report.outcomes
     )
     return {
-        "others": _Table("Other attacks; only what goes beyond the control counts",
+        "others": Table("Other attacks; only what goes beyond the control counts",
                          ("Attack", "Reached", "Without the model", "Excess, 99 %", "Of what", "Verdict"), others),
-        "attacks": _Table("All attacks that were tried; the first was chosen before anything was seen",
+        "attacks": Table("All attacks that were tried; the first was chosen before anything was seen",
                           ("Attack", "AUC", "Recognised at 10 % false alarms", "at 1 %", "at 0.1 %"), attacks),
-        "controls": _Table("Controls", ("Control", "Must read", "AUC", "Read", "What follows"), controls),
-        "groups": _Table(f"Risk by group, the {len(shown)} most at risk of {len(report.groups)}",
+        "controls": Table("Controls", ("Control", "Must read", "AUC", "Read", "What follows"), controls),
+        "groups": Table(f"Risk by group, the {len(shown)} most at risk of {len(report.groups)}",
                          ("Group", "AUC", "Recognised at 1 % false alarms", "Members", "Told from others"), groups),
     }
 
 
-def _group_row(group: GroupRisk) -> _Row:
+def _group_row(group: GroupRisk) -> Row:
     said = "yes" if group.leaks else "not beyond chance"
-    return _Row((_group_name(group), decimal(group.auc), _rate(group.rate), f"{group.members:,}", said), group.leaks)
+    return Row((_group_name(group), decimal(group.auc), _rate(group.rate), f"{group.members:,}", said), group.leaks)
 
 
 def _riskiest(report: AttackReport) -> list[str]:
@@ -184,10 +170,10 @@ def defences_html(table: DefenceTable, *, name: str) -> str:
         "title": f"What defences are worth on {name}", "dataset": f"{table.records:,} records", "created": datetime.now(UTC).date().isoformat(),
         "version": __version__, "run": f"defences on {name}",
     }
-    rows = tuple(_Row(_defence_cells(row), row is best) for row in table.rows)
+    rows = tuple(Row(_defence_cells(row), row is best) for row in table.rows)
     return environment("tacit.attacks").get_template("defences.html.j2").render(
         meta=meta, r={"released": False, "disclosure": DISCLOSURE}, style=css, digest=digest, headline=_defences_headline(table),
-        said=_defences_said(table), table=_Table("All defences on the same records, splits and shadows", _DEFENCE_HEADS, rows),
+        said=_defences_said(table), table=Table("All defences on the same records, splits and shadows", _DEFENCE_HEADS, rows),
     )
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from tacit.crypto import SigningKey
 from tacit.encrypted.keys import SecretKey
 from tacit.encrypted.sums import Evaluator, KeyHolder, SumPlan, contribute
-from tacit.errors import OffPlan, Refused, UsageError
-from tacit.guarantee import Guarantee, PrivacyUnit, Relation, TrustModel
-from tacit.guard import MOST_SITES, Cost, Guard, Plan, Session, answer_with, stated
+from tacit.errors import OffPlan, UsageError
+from tacit.guarantee import Guarantee, TrustModel
+from tacit.guard import Guard, Plan, Session, SeveralGuards, answer_with, stated
 from tacit.questions import Frame, Question, Select, SelectKeys, Update
 from tacit.questions.base import Sums
 
@@ -23,7 +23,7 @@ SUM_BITS = 46
 """log2 of the largest sum of all sites, noise included."""
 
 
-class EncryptedSites:
+class EncryptedSites(SeveralGuards):
     """Guards whose answers are encrypted before they leave; roles of evaluator and key holder are kept apart, in one process for now.
 
     Guarantees:
@@ -39,54 +39,14 @@ class EncryptedSites:
         UsageError: too few guards or too many, policies that disagree, or too many colluding.
     """
 
-    mechanism = "skellam"
-
     def __init__(self, guards: Sequence[Guard], *, colluding: int = 0) -> None:
-        if not 2 <= len(guards) <= MOST_SITES:
-            raise UsageError(f"Expected 2 to {MOST_SITES} guards, for whose shares of noise the accountant charges; got {len(guards)}")
+        super().__init__(guards)
         if not 0 <= colluding < len(guards) - 1:
             raise UsageError(f"Expected colluding={colluding} from 0 to {len(guards) - 2}; somebody has to be honest beside the one protected")
-        terms = {(g.policy.unit, g.policy.relation, g.policy.rows_per_unit, g.policy.budget.delta) for g in guards}
-        if len(terms) != 1:
-            raise UsageError("Expected policies that agree on unit, relation, rows per unit and delta; these do not. Align them first")
-        self.guards, self.colluding = tuple(guards), colluding
+        self.colluding = colluding
         self._sites = {f"site-{place}": SigningKey.generate() for place in range(len(guards))}
         self._evaluator = SigningKey.generate()
         self._keys: dict[Any, tuple[SecretKey, KeyHolder]] = {}
-
-    @property
-    def noise(self) -> str:
-        """Which noise a plan must have."""
-        return self.mechanism
-
-    @property
-    def unit(self) -> PrivacyUnit:
-        """Who is protected: a unit at one site."""
-        return self.guards[0].policy.unit
-
-    @property
-    def relation(self) -> Relation:
-        """The neighbouring relation."""
-        return self.guards[0].policy.relation
-
-    @property
-    def rows_per_unit(self) -> int:
-        """Public assumption on how many rows a unit has."""
-        return self.guards[0].policy.rows_per_unit
-
-    @property
-    def count_cost(self) -> Cost:
-        """The dearest of the guards' noised counts: one unit lies at one site."""
-        return max((guard.count_cost for guard in self.guards), key=lambda cost: cost.mu_squared or 0.0)
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether any guard's noise comes from a test seed."""
-        return any(guard.deterministic for guard in self.guards)
-
-    def size(self) -> int:
-        """The sum of the guards' noised counts."""
-        return sum(guard.size() for guard in self.guards)
 
     def open(self, plan: Plan) -> EncryptedConversation:
         """Charge the whole plan with every guard, after all of them have been asked whether they would refuse.
@@ -94,18 +54,8 @@ class EncryptedSites:
         Raises:
             Refused: what the first guard that refuses says; nothing is charged then.
         """
-        refusals: list[Refused] = []
-        for guard in self.guards:
-            try:
-                guard.require(plan)
-            except Refused as refusal:
-                refusals.append(refusal)
-        if refusals:
-            raise refusals[0]
-        share = Fraction(1, len(self.guards) - self.colluding)
-        sessions = dict(zip(self._sites, (guard.open(plan, share=share) for guard in self.guards), strict=True))
-        entry = self.guards[0].last_charge
-        return EncryptedConversation(self, plan, sessions, (entry.sequence, entry.digest) if entry is not None else (0, ""))
+        sessions, charge = self.opened(plan, Fraction(1, len(self.guards) - self.colluding))
+        return EncryptedConversation(self, plan, dict(zip(self._sites, sessions, strict=True)), charge)
 
     def add_up(self, answers: Mapping[str, Sums], *, name: str) -> Sums:
         """Encrypt each site's answer, add the ciphertexts, open the sum: exact."""

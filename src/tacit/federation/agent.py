@@ -28,7 +28,7 @@ from tacit.federation.positions import Positions
 from tacit.federation.roster import COORDINATOR, Roster
 from tacit.federation.rounds.site import SiteRound
 from tacit.federation.rounds.wire import Address, Control, Message, Stage, address_of, read
-from tacit.guard import Guard, Plan, Session
+from tacit.guard import Guard, Plan, Session, charge_of
 from tacit.questions import Frame, Update, parse
 from tacit.questions.base import Sums
 
@@ -140,9 +140,8 @@ class SiteAgent:
         if run is None:
             self._require_admitted(study, plan)
             session = self._guard.open(plan, share=self._roster.parties.share)
-            entry = self._guard.last_charge
             self._positions.set(plan.run, 0)
-            run = self._keep(plan.run, _Run(session, (entry.sequence, entry.digest) if entry is not None else (0, "")))
+            run = self._keep(plan.run, _Run(session, charge_of(self._guard)))
         return {"sequence": run.charge[0], "digest": run.charge[1]}
 
     def _supply(self, message: Message) -> Mapping[str, Any]:
@@ -227,8 +226,7 @@ class SiteAgent:
         if begin is None:
             return None
         _, session = self._guard.rejoin(run, share=self._roster.parties.share, begin=begin)
-        entries = [entry for entry in self._guard.ledger.find("charge", self._guard.scope) if entry.body["plan"]["run"] == run]
-        return self._keep(run, _Run(session, (entries[0].sequence, entries[0].digest)))
+        return self._keep(run, _Run(session, charge_of(self._guard)))
 
     def _keep(self, name: str, run: _Run) -> _Run:
         self._runs[name] = run

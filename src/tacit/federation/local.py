@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from tacit.errors import OffPlan, Refused, RoundAborted, UsageError
+from tacit.errors import OffPlan, RoundAborted, UsageError
 from tacit.federation.table import Parties
-from tacit.guarantee import Guarantee, PrivacyUnit, Relation, TrustModel
-from tacit.guard import MOST_SITES, Cost, Guard, Plan, Session, answer_with, stated
+from tacit.guarantee import Guarantee, TrustModel
+from tacit.guard import Guard, Plan, Session, SeveralGuards, answer_with, stated
 from tacit.questions import Frame, Question, Select, SelectKeys, Update
 from tacit.questions.base import Sums
 
@@ -23,7 +23,7 @@ def _nobody(_step: int) -> Collection[int]:
     return ()
 
 
-class LocalFederation:
+class LocalFederation(SeveralGuards):
     """An aggregator made of guards that share a process.
 
     Guarantees:
@@ -43,51 +43,13 @@ class LocalFederation:
         UsageError: if there are fewer than two, more than 64, not as many as ``parties`` says, or their policies disagree.
     """
 
-    mechanism = "skellam"
-
     def __init__(self, guards: Sequence[Guard], *, parties: Parties | None = None, absent: Absent = _nobody) -> None:
-        if len(guards) < 2:
-            raise UsageError(f"Expected at least two guards; got {len(guards)}. For one, use Curator.")
-        if len(guards) > MOST_SITES:
-            raise UsageError(f"Expected at most {MOST_SITES} guards, for whose shares of noise the accountant charges; got {len(guards)}.")
+        super().__init__(guards)
         if parties is None and absent is not _nobody:
             raise UsageError("Expected parties beside absent: without them every site is needed. Pass parties=Parties.of(number of sites).")
         if parties is not None and parties.sites != len(guards):
             raise UsageError(f"Expected as many guards as parties.sites={parties.sites}; got {len(guards)}. Use Parties.of({len(guards)}).")
-        self.guards, self.parties, self.absent = tuple(guards), parties, absent
-        terms = {(g.policy.unit, g.policy.relation, g.policy.rows_per_unit, g.policy.budget.delta) for g in guards}
-        if len(terms) != 1:
-            raise UsageError("Expected policies that agree on unit, relation, rows per unit and delta; these do not. Align them first.")
-
-    @property
-    def noise(self) -> str:
-        """Which noise a plan must have."""
-        return self.mechanism
-
-    @property
-    def unit(self) -> PrivacyUnit:
-        """Who is protected: a unit at one site."""
-        return self.guards[0].policy.unit
-
-    @property
-    def relation(self) -> Relation:
-        """The neighbouring relation."""
-        return self.guards[0].policy.relation
-
-    @property
-    def rows_per_unit(self) -> int:
-        """Public assumption on how many rows a unit has."""
-        return self.guards[0].policy.rows_per_unit
-
-    @property
-    def count_cost(self) -> Cost:
-        """The dearest of the guards' noised counts: one unit lies at one site."""
-        return max((guard.count_cost for guard in self.guards), key=lambda cost: cost.mu_squared or 0.0)
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether any guard's noise comes from a test seed."""
-        return any(guard.deterministic for guard in self.guards)
+        self.parties, self.absent = parties, absent
 
     @property
     def share(self) -> Fraction:
@@ -113,10 +75,6 @@ class LocalFederation:
             raise RoundAborted(f"Expected {needed} sites at step {step}; {len(left)} are left. Nothing was released; open a new plan.")
         return left
 
-    def size(self) -> int:
-        """The sum of the guards' noised counts."""
-        return sum(guard.size() for guard in self.guards)
-
     def open(self, plan: Plan) -> FederatedConversation:
         """Charge the whole plan with every guard, after all of them have been asked whether they would refuse.
 
@@ -125,25 +83,8 @@ class LocalFederation:
         Raises:
             Refused: what the first guard that refuses says; nothing is charged then.
         """
-        _require_all(self.guards, plan)
-        sessions = [guard.open(plan, share=self.share) for guard in self.guards]
-        return FederatedConversation(self, plan, sessions, _charge_of(self.guards[0]))
-
-
-def _require_all(guards: Sequence[Guard], plan: Plan) -> None:
-    refusals: list[Refused] = []
-    for guard in guards:
-        try:
-            guard.require(plan)
-        except Refused as refusal:
-            refusals.append(refusal)
-    if refusals:
-        raise refusals[0]
-
-
-def _charge_of(guard: Guard) -> tuple[int, str]:
-    entry = guard.last_charge
-    return (entry.sequence, entry.digest) if entry is not None else (0, "")
+        sessions, charge = self.opened(plan, self.share)
+        return FederatedConversation(self, plan, sessions, charge)
 
 
 @dataclasses.dataclass

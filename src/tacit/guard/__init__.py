@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tacit.guard.accounting import MOST_SITES, Cost, gdp_delta, gdp_epsilon, gdp_mu, mu_for, plan_cost, plan_event, skellam_variance
-from tacit.guard.aggregate import Aggregator, Conversation, Curator, CuratorConversation, answer_with, stated
+from tacit.guard.aggregate import Aggregator, Conversation, Curator, CuratorConversation, answer_with, charge_of, stated
 from tacit.guard.books import MemoryBooks
 from tacit.guard.correlation import Correlation
 from tacit.guard.filters import Filter, Spent
@@ -17,10 +17,12 @@ from tacit.guard.rehearsal import rehearse_answers
 from tacit.guard.sampler import FULL, Sampler
 from tacit.guard.selftest import SelfTest, StepClaim, self_test
 from tacit.guard.session import Session
+from tacit.guard.several import SeveralGuards
 
 __all__ = [
     "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "CuratorConversation", "Entry", "FULL", "Filter", "Guard", "Ledger",
-    "Limits", "MOST_SITES", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records", "Sampler", "SelfTest", "Session", "Spent", "StepClaim",
-    "answer_with", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "rehearse_answers", "self_test",
+    "Limits", "MOST_SITES", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records", "Sampler", "SelfTest", "Session", "SeveralGuards", "Spent",
+    "StepClaim",
+    "answer_with", "charge_of", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "rehearse_answers", "self_test",
     "skellam_variance", "stated",
 ]

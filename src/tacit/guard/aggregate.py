@@ -98,6 +98,12 @@ def stated(plan: Plan, *, others: Sequence[Cost], rule: Filter, scope: Scope, tr
     return Guarantee(epsilon, rule.stated_delta(costs), plan.unit, plan.relation, scope, trust, accountant)
 
 
+def charge_of(guard: Guard) -> tuple[int, str]:
+    """Sequence number and digest (hex) of the guard's last charge."""
+    entry = guard.last_charge
+    return (entry.sequence, entry.digest) if entry is not None else (0, "")
+
+
 class Curator:
     """One guard that sees all records and adds all the noise."""
 
@@ -154,8 +160,7 @@ class CuratorConversation:
 
     def __init__(self, guard: Guard, plan: Plan, session: Session, *, others: Sequence[Cost]) -> None:
         self._guard, self._plan, self._session, self._others = guard, plan, session, others
-        entry = guard.last_charge
-        self._charge = (entry.sequence, entry.digest) if entry is not None else (0, "")
+        self._charge = charge_of(guard)
 
     def ask(self, step: int, question: Question, *, model: tuple[Frame, Sequence[Update]] | None = None) -> Sums:
         """The noisy sum."""

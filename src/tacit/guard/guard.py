@@ -168,10 +168,11 @@ class Guard:
         Raises:
             PolicyViolation: if no plan of that run with shared noise was charged here.
         """
-        charged = [entry.body["plan"] for entry in self.ledger.find("charge", self.scope) if entry.body.get("plan", {}).get("run") == run]
-        if len(charged) != 1 or charged[0]["mechanism"] != "skellam":
+        charged = [entry for entry in self.ledger.find("charge", self.scope) if entry.body.get("plan", {}).get("run") == run]
+        if len(charged) != 1 or charged[0].body["plan"]["mechanism"] != "skellam":
             raise PolicyViolation("refused: only a plan of many sites that this ledger has charged once can be joined again. Start a new run.")
-        plan = Plan.from_dict(charged[0])
+        self.last_charge = charged[0]
+        plan = Plan.from_dict(charged[0].body["plan"])
         return plan, Session(plan, self._records, source=self._source, share=share, begin=begin)
 
     def size(self) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from tacit.domain import Category, ColumnType
 from tacit.federation.coordinator.running import ABORTED, COMPLETED, StudyReport
 from tacit.page import environment, style
+from tacit.page.tables import Row, Table
 
 DISCLOSURE = "Released: every figure here is public, or was answered by the sites' guards under their policies and charged to their ledgers."
 _HEADLINES = {
@@ -20,20 +18,6 @@ GLOSSARY = (
     ("Collude", "So many sites may pool what they know with the coordinator; the guarantee holds against them, too."),
     ("Entry", "The number of the charge in a site's own ledger. The site finds it there with: tacit site ledger."),
 )
-
-
-@dataclass(frozen=True)
-class _Row:
-    cells: tuple[str, ...]
-    chosen: bool = False
-
-
-@dataclass(frozen=True)
-class _Table:
-    caption: str
-    heads: tuple[str, ...]
-    rows: Sequence[_Row]
-    tight: bool = True
 
 
 def as_text(report: StudyReport) -> str:
@@ -62,9 +46,9 @@ def as_html(report: StudyReport) -> str:
     return environment("tacit.federation.coordinator").get_template("study.html.j2").render(
         meta=meta, r={"released": True, "disclosure": DISCLOSURE}, style=css, digest=digest, glossary=GLOSSARY,
         headline=_HEADLINES.get(report.outcome, _NOT_ASKED), said=report.guarantee or report.said,
-        sites=_Table("Sites of the roster", heads, [_Row(cells) for cells in _site_rows(report)]), card=_card_facts(report),
-        columns=_Table("What is learned from: public bounds and categories", ("Column", "May be"), [
-            _Row((name, _column(kind))) for name, kind in card.domain.columns
+        sites=Table("Sites of the roster", heads, [Row(cells) for cells in _site_rows(report)]), card=_card_facts(report),
+        columns=Table("What is learned from: public bounds and categories", ("Column", "May be"), [
+            Row((name, _column(kind))) for name, kind in card.domain.columns
         ]), ran=_run_facts(report),
     )
 

@@ -15,10 +15,15 @@ LONGEST_QUESTION = 1 << 27
 _LEVEL = 1
 
 
-def asking(question: bytes, **fields: object) -> bytes:
-    """The body: length of the text (4 bytes, big endian), the text, the deflated question (RFC 1951)."""
+def deflated(question: bytes) -> bytes:
+    """A question as it travels (RFC 1950): the same for every site."""
+    return zlib.compress(question, _LEVEL)
+
+
+def asking(packed: bytes, **fields: object) -> bytes:
+    """The body: length of the text (4 bytes, big endian), the text, the `deflated` question."""
     text = canonical_bytes(fields)
-    return len(text).to_bytes(4, "big") + text + zlib.compress(question, _LEVEL)
+    return len(text).to_bytes(4, "big") + text + packed
 
 
 def asked_in(body: bytes, *names: str) -> tuple[bytes, dict[str, Any]]:

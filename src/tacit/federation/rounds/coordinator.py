@@ -14,7 +14,7 @@ from tacit.crypto import Share, SigningKey, canonical_bytes, combine_shares
 from tacit.errors import ProtocolViolation, RoundAborted, SignatureInvalid, UsageError, VerificationError
 from tacit.federation.roster import COORDINATOR, Roster
 from tacit.federation.rounds import transcript
-from tacit.federation.rounds.asking import asking
+from tacit.federation.rounds.asking import asking, deflated
 from tacit.federation.rounds.masks import Residues, add_masks, centred, require_shape, unpacked
 from tacit.federation.rounds.pairs import pair_mask, self_mask
 from tacit.federation.rounds.site import read_adverts, read_share
@@ -100,11 +100,12 @@ class CoordinatorRound:
         boxes = self._boxes(self._read(answers, Stage.SHARE, tuple(self._adverts)))
         self._sharers, self._bits, self._size = tuple(sorted(boxes)), bits, size
         self._asked = transcript.of_input(self._advertised, sharers=self._sharers, question=question, bits=bits, size=size)
-        return {site: self._asking(site, boxes, question) for site in self._sharers}
+        packed = deflated(question)
+        return {site: self._asking(site, boxes, packed) for site in self._sharers}
 
-    def _asking(self, site: str, boxes: Mapping[str, Mapping[str, bytes]], question: bytes) -> bytes:
+    def _asking(self, site: str, boxes: Mapping[str, Mapping[str, bytes]], packed: bytes) -> bytes:
         mine = {sender: boxes[sender][site] for sender in self._sharers if sender != site}
-        body = asking(question, boxes=mine, bits=self._bits, size=self._size)
+        body = asking(packed, boxes=mine, bits=self._bits, size=self._size)
         return Message(self.address, Stage.MASKED, COORDINATOR, b"", body).signed(self._key)
 
     def _boxes(self, found: Mapping[str, Message]) -> dict[str, dict[str, bytes]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from textwrap import wrap
 
 from tacit.logs.leaks.exposure import LEAK, NO_LEAK, NOT_TESTED, Exposure, LeakReport, Table
 from tacit.page import environment, style
 from tacit.page.numbers import percent
+from tacit.page.tables import Row
+from tacit.page.tables import Table as Shown
 
 _WIDTH = 100
 DISCLOSURE = "Owner-side: these figures were measured on records in the clear and are not private. Do not pass them on."
@@ -23,22 +24,6 @@ GLOSSARY = (
     ("Control", "The same attack where the answer is known. If one reads wrong, the attack beside it is not to be believed."),
 )
 _SIGNS = {LEAK: ("✗", "fail"), NO_LEAK: ("–", "wait"), NOT_TESTED: ("?", "wait")}
-
-
-@dataclass(frozen=True)
-class _Row:
-    cells: tuple[str, ...]
-    chosen: bool = False
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A table as the page's macro takes it."""
-
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[_Row, ...]
-    tight: bool = True
 
 
 def as_short(report: LeakReport) -> str:
@@ -82,16 +67,16 @@ def as_html(report: LeakReport) -> str:
     )
 
 
-def _shown(table: Table) -> _Shown:
-    return _Shown(table.caption, table.heads, tuple(_Row(row) for row in table.rows))
+def _shown(table: Table) -> Shown:
+    return Shown(table.caption, table.heads, tuple(Row(row) for row in table.rows))
 
 
-def _controls(report: LeakReport) -> _Shown:
+def _controls(report: LeakReport) -> Shown:
     rows = tuple(
-        _Row((e.name, control.name, control.expected, percent(control.share.value), "as it must" if control.passed else "wrong"), not control.passed)
+        Row((e.name, control.name, control.expected, percent(control.share.value), "as it must" if control.passed else "wrong"), not control.passed)
         for e in report.exposures for control in e.controls
     )
-    return _Shown("Controls", ("Attack", "Control", "Must read", "Read", "Which is"), rows)
+    return Shown("Controls", ("Attack", "Control", "Must read", "Read", "Which is"), rows)
 
 
 def _headline(report: LeakReport) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from tacit.page.numbers import budget, decimal, of_hundred, percent, points, quantity, tie
+from tacit.page.tables import Row, Table
 from tacit.pilot.report import charts
 from tacit.pilot.report.cite import EMPTY, Cites
 from tacit.pilot.results import FAIL, PASS, Attack, Candidate, Control, Encrypted, Evidence, GateResult, Group, Measure, Rate
@@ -17,24 +17,6 @@ STATUS = {PASS: ("✓", "passes"), FAIL: ("✗", "fails")}
 MOST_GROUPS = 24
 NOTHING = Markup('<span class="none">–</span>')
 Write = Callable[[Candidate], Markup]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a table; the first cell names it."""
-
-    cells: tuple[Markup, ...]
-    chosen: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table: caption, column heads and rows. A tight one stays a table on a phone, where others become cards."""
-
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[Row, ...]
-    tight: bool = False
 
 
 class Tables(Cites):
@@ -137,7 +119,7 @@ class Tables(Cites):
         for candidate in self.private():
             gates = [found.get((candidate.name, name)) for name, _ in names]
             rows.append(Row((self.name(candidate), *(self._gate_cell(gate) for gate in gates)), candidate is self.subject))
-        return Table("Every gate, for every model with a guarantee", ("Model", *(title for _, title in names)), tuple(rows))
+        return Table("Every gate, for every model with a guarantee", ("Model", *(title for _, title in names)), tuple(rows), tight=False)
 
     def _gate_cell(self, gate: GateResult | None) -> Markup:
         if gate is None:
@@ -160,7 +142,7 @@ class Tables(Cites):
                  self._ran_on(a), self._controls(a)), c is self.subject)
             for c in self.result.candidates for a in c.attacks
         ]
-        return Table("Every attack on every model", heads, tuple(rows))
+        return Table("Every attack on every model", heads, tuple(rows), tight=False)
 
     def _rate(self, candidate: Candidate, rate: Rate | None) -> Markup:
         if rate is None:
@@ -194,7 +176,7 @@ class Tables(Cites):
             for c in self.private()
         ]
         heads = ("Model", "ε asked for", "Guaranteed", "Who is trusted", *((f"ε over 30 {self.words.records}",) if months else ()))
-        return Table("What is promised, in full", heads, tuple(rows))
+        return Table("What is promised, in full", heads, tuple(rows), tight=False)
 
     def _guarantee(self, candidate: Candidate) -> Markup:
         plan = Markup(' <span class="sub">public plan <code>{}</code></span>').format(candidate.plan_digest[:16]) if candidate.plan_digest else ""
@@ -232,7 +214,7 @@ class Tables(Cites):
         score = f"{self.group_metric}, of 100"
         heads = ("Group", f"{counted} in it", score, "Without privacy", "Behind everybody, points", "Without privacy, points")
         more = f"; {len(groups) - len(shown)} more are in the JSON file" if len(groups) > len(shown) else ""
-        return Table(f"Groups, those that lose most first{more}", heads, tuple(map(self._group_row, shown)))
+        return Table(f"Groups, those that lose most first{more}", heads, tuple(map(self._group_row, shown)), tight=False)
 
     def _group_row(self, group: Group) -> Row:
         named, count = Markup("{} = {}").format(group.column, group.value), self.cite(f"{group.n:,}", group.score.ref)

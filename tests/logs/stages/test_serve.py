@@ -413,3 +413,15 @@ def test_a_bomb_of_deflate_is_bounded() -> None:
     assert bodies.held == 0
     with bodies.room() as held:
         assert unpacked(gzip.compress(b"a") + gzip.compress(b"b"), held, gzip=True) == b"ab"
+
+
+def test_a_blank_text_of_the_collector_is_put_aside() -> None:
+    """A shipper must learn of every event of its body, also of one in which a reader of lines sees nothing."""
+    from tacit.logs.formats import by_name
+    from tacit.logs.stages.web.splunk import Envelopes, envelopes
+
+    lines = envelopes(b'\n{"event":" "}{"event":"\\t\\n"}{"event":{"a":1}}\n')
+    for form in ("syslog", "json", "cef", "zeek"):
+        found = Envelopes(by_name(form), about=False).parse(lines)
+        assert found.places == [2]
+        assert [(damaged.line, damaged.reason) for damaged in found.damaged] == [(0, "blank"), (1, "blank")]

@@ -134,6 +134,7 @@ class Envelopes:
         for whole, (places, contents) in inner.items():
             parsed = (self._objects if whole else self._form).parse(contents)
             found.damaged += [Damaged(places[damaged.line], damaged.reason) for damaged in parsed.damaged]
+            found.damaged += [Damaged(place, "blank") for place, content in zip(places, contents, strict=True) if not content.strip()]
             events += [(places[place], event) for place, event in zip(parsed.places, parsed.events, strict=True)]
         for place, event in sorted(events, key=lambda pair: pair[0]):
             found.places.append(place)

@@ -26,6 +26,7 @@ from tacit.errors import UsageError
 if TYPE_CHECKING:
     from tacit.logs.anonymise import Anonymiser
     from tacit.logs.formats import LineFormat
+    from tacit.logs.keys import EpochKey, Recorder
     from tacit.logs.policies import SourcePolicy
     from tacit.logs.stages import Sink, Tally
 
@@ -42,7 +43,7 @@ def logs() -> None:
 @logs.command()
 @click.argument("file", type=click.Path())
 @POLICY
-@KEYS
+@click.option("--keys", type=click.Path(path_type=Path), help="The keyring; make one with: tacit logs keys init. Only --dry-run does without one.")
 @click.option("--output", default="-", show_default=True,
               help="A file, or - for standard output. A name that ends in .jsonl or .parquet says what is written.")
 @click.option("--format", "form", help="How FILE is written, if not as the policy says, such as zeek or nginx.")
@@ -57,7 +58,7 @@ def logs() -> None:
 @click.option("--vault", type=click.Path(path_type=Path), help="Where what a pseudonym stands for is kept, sealed, for «tacit logs reveal».")
 @click.option("--epoch", help="Use the key of this epoch, not the newest.")
 @click.option("--dry-run", is_flag=True, help="Treat the first records only, show them before and after, and what is still readable.")
-def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
+def anonymise(file: str, policy: str, keys: Path | None, **options: Any) -> None:
     """Treat the records of FILE (- for standard input) under a policy and a key.
 
     What the policy does not name is left out. Records that cannot be read go to the dead letters, never to the output. The output appears when it is
@@ -65,17 +66,14 @@ def anonymise(file: str, policy: str, keys: Path, **options: Any) -> None:
     """
     from tacit.logs.anonymise import Anonymiser
     from tacit.logs.formats import by_name, records
-    from tacit.logs.keys import Recorder, Vault
     from tacit.logs.policies import SourcePolicy
     from tacit.logs.stages import LINES, DeadLetters, learn, run
 
     rules = SourcePolicy.load(policy)
     name = options["form"] or rules.format
     form = by_name(name)
-    ring = keyring(keys)
-    key = ring.epoch(options["epoch"]) if options["epoch"] else ring.active()
-    kept = None if options["vault"] is None or options["dry_run"] else Recorder(Vault.of(options["vault"], ring), key)
-    anonymiser = Anonymiser(rules, key, prior=None if options["epoch"] else ring.prior(), recorder=kept)
+    key, prior, kept = _key(keys, options)
+    anonymiser = Anonymiser(rules, key, prior=prior, recorder=kept)
     if options["directory"]:
         know(anonymiser, options["directory"])
     if options["dry_run"]:
@@ -127,6 +125,20 @@ def statement(policy: str) -> None:
     for path, treatment, promise, why in rules.statement():
         click.echo(f"{path:{wide}}  {treatment:10}  {promise}{'; ' + why if why else ''}")
     click.echo(f"{'everything else':{wide}}  {rules.unknown:10}  {'left out' if rules.unknown == 'drop' else 'the whole record is held back'}")
+
+
+def _key(keys: Path | None, options: dict[str, Any]) -> tuple[EpochKey, EpochKey | None, Recorder | None]:
+    """The key of the epoch, the one before it where both hold, and what notes in the vault."""
+    from tacit.logs.keys import EpochKey, Recorder, Vault
+
+    if keys is None and options["dry_run"] and not options["epoch"]:
+        return EpochKey.kept_nowhere(), None, None
+    if keys is None:
+        raise UsageError("Expected --keys, the keyring of the pseudonyms. Make one: tacit logs keys init --keys keys.json --tenant NAME")
+    ring = keyring(keys)
+    key = ring.epoch(options["epoch"]) if options["epoch"] else ring.active()
+    kept = None if options["vault"] is None or options["dry_run"] else Recorder(Vault.of(options["vault"], ring), key)
+    return key, None if options["epoch"] else ring.prior(), kept
 
 
 def _dead_letters(options: dict[str, Any]) -> Path:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tacit.cli.logs import logs
-from tacit.errors import ConfigError
+from tacit.errors import ConfigError, UsageError
 from tacit.logs.anonymise import UNKNOWN_FIELD, Anonymiser
 from tacit.logs.keys import EpochKey
 from tacit.logs.leaks import residuals
@@ -223,6 +223,21 @@ def test_the_commands_treat_a_file_and_say_what_was_damaged(tmp_path: Path) -> N
     shown = run(logs, ["anonymise", str(source), *common, "--dry-run"], catch_exceptions=False)
     assert "0 of them are still readable" in shown.output
     assert WRITTEN.search(shown.output)
+
+
+def test_a_dry_run_needs_no_keyring_and_a_real_one_does(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes(b"\n".join(_telemetry()[:50]))
+    run = CliRunner().invoke
+    first, second = (run(logs, ["anonymise", str(source), "--policy", "pack:ecs", "--dry-run"], catch_exceptions=False).output for _ in range(2))
+    assert "0 of them are still readable" in first
+    assert WRITTEN.findall(first)
+    assert not set(WRITTEN.findall(first)) & set(WRITTEN.findall(second))
+    for more in ([], ["--dry-run", "--epoch", "k7"]):
+        refused = run(logs, ["anonymise", str(source), "--policy", "pack:ecs", "--output", str(out), *more])
+        assert isinstance(refused.exception, UsageError)
+        assert "tacit logs keys init" in str(refused.exception)
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_a_token_met_deep_inside_an_encoding_is_still_decoded_when_it_stands_alone() -> None:

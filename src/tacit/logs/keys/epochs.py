@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn
@@ -40,6 +41,11 @@ class EpochKey:
     def for_tests(cls) -> EpochKey:
         """A key that everybody knows, for tests and examples; it protects nothing."""
         return cls("k7", bytes(range(MASTER_BYTES)), tenant="tests")
+
+    @classmethod
+    def kept_nowhere(cls) -> EpochKey:
+        """A fresh key for a look at what a policy does: its pseudonyms match no others, and nothing reveals them."""
+        return cls("zz", secrets.token_bytes(MASTER_BYTES), tenant="nobody")
 
     def secret(self, purpose: str) -> bytes:
         """32 bytes for one purpose: HKDF-SHA256 of the master, bound to tenant, epoch and purpose."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 POLICY = click.option("--policy", required=True, help="The policy of the source: a file, or pack:ecs for one that comes with Tacit.")
 KEYS = click.option("--keys", required=True, type=click.Path(path_type=Path), help="The keyring; make one with: tacit logs keys init")
-_SAMPLE = 2_000
+_SAMPLE, _PLANNED = 2_000, 50_000
 
 
 @click.group()
@@ -97,18 +97,18 @@ def anonymise(file: str, policy: str, keys: Path | None, **options: Any) -> None
 def plan(sample: str, source: str, form: str | None) -> None:
     """Look at the records in SAMPLE and propose a policy, with a reason for every field. Read it before you use it.
 
-    Every format that anonymise reads is read, and the proposal names it.
+    Every format that anonymise reads is read, and the proposal names it. The first 50,000 records are looked at.
     """
     from tacit.logs.formats import NAMES, by_name, detect
     from tacit.logs.policies import propose
 
-    lines = _first(sample)
-    name = form or ("windows" if sample.endswith(".evtx") else detect(lines))
+    lines = _first(sample, _PLANNED)
+    name = form or ("windows" if sample.endswith(".evtx") else detect(lines[:_SAMPLE]))
     if name is None:
         raise UsageError(f"Cannot tell how {sample} is written: its first lines fit no format. Name it with --format: {', '.join(NAMES)}.")
     parsed = by_name(name).parse(lines)
     if not parsed.events:
-        raise UsageError(f"Expected records as {name} in {sample}; found none in its first {_SAMPLE:,} lines. Name another format with --format.")
+        raise UsageError(f"Expected records as {name} in {sample}; found none in its first {_PLANNED:,} lines. Name another format with --format.")
     click.echo(propose(parsed.events, source=source, form=name), nl=False)
     read = f"{len(parsed.events):,} records read as {name}, {len(parsed.damaged):,} damaged"
     click.echo(f"{read}; fields beyond those found here will be left out", err=True)
@@ -174,11 +174,11 @@ def _sink(output: str, policy: SourcePolicy, form: LineFormat | None) -> Iterato
         raise UsageError(f"Expected --output to end in .jsonl or .parquet, or to be -, for JSON records; got «{Path(output).name}».")
 
 
-def _first(file: str) -> list[bytes]:
+def _first(file: str, lines: int = _SAMPLE) -> list[bytes]:
     """The first lines of a file."""
     from tacit.logs.formats import records
 
-    return next(records(file, lines=_SAMPLE), [])
+    return next(records(file, lines=lines), [])
 
 
 def _dry_run(file: str, anonymiser: Anonymiser, form: LineFormat) -> None:

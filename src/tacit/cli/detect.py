@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.alerting import alert_options, alerted
 from tacit.cli.detect_forecast import count, forecast
 from tacit.cli.specs import POLICY, RUN
 from tacit.errors import DataError, UsageError
@@ -71,32 +72,22 @@ def train(events: tuple[str, ...], **options: Any) -> None:
 @click.argument("events", nargs=-1, required=True, type=click.Path())
 @click.option("--detector", default="detector", show_default=True, type=click.Path(path_type=Path), help="Folder that «tacit detect train» wrote.")
 @click.option("--alerts-per-day", type=float, help="Another budget of alerts than the detector was trained with.")
-@click.option("--output", type=click.Path(path_type=Path), help="Where to write alerts, one JSON object per line; standard output if not given.")
-@click.option("--format", "shape", type=click.Choice(["ecs", "ocsf"]), default="ecs", show_default=True, help="How alerts are written.")
+@alert_options
 @_FORM
-def run(events: tuple[str, ...], detector: Path, alerts_per_day: float | None, output: Path | None, shape: str, form: str) -> None:
+def run(events: tuple[str, ...], detector: Path, alerts_per_day: float | None, form: str, **options: Any) -> None:
     """Score every window of the files EVENTS and write the highest ones as alerts, within the budget of alerts per day.
 
     Alerts are about persons and are not private: they belong to the analysts who may see the events.
     """
-    import json
-
     from tacit.logs.detection import Detector, to_ecs, to_ocsf
-    from tacit.replacing import replacing
 
     found = Detector.load(detector)
     if alerts_per_day is not None:
         found = found.with_alerts(alerts_per_day)
-    write = to_ecs if shape == "ecs" else to_ocsf
     features = _features(events, form, found.windows, labels=False)
-    lines = [json.dumps(write(alert), separators=(",", ":"), ensure_ascii=False) + "\n" for alert in found.alerts(features)]
-    if output is None:
-        sys.stdout.writelines(lines)
-    else:
-        with replacing(output) as file:
-            file.write("".join(lines).encode())
+    count = alerted(map(to_ecs if options["shape"] == "ecs" else to_ocsf, found.alerts(features)), options)
     windows = features["window"].n_unique()
-    click.echo(f"{len(lines):,} alerts on {features.height:,} windows of accounts in {windows:,} windows of {found.windows.length}", err=True)
+    click.echo(f"{count:,} alerts on {features.height:,} windows of accounts in {windows:,} windows of {found.windows.length}", err=True)
 
 
 @detect.command()
@@ -104,34 +95,33 @@ def run(events: tuple[str, ...], detector: Path, alerts_per_day: float | None, o
 @click.option("--rules", "folder", required=True, type=click.Path(path_type=Path),
               help="Sigma rules; for treated events those that «tacit logs sigma-check --output» wrote.")
 @click.option("--fields", type=click.Path(path_type=Path), help="YAML: what fields that rules name are called in the events.")
-@click.option("--output", type=click.Path(path_type=Path), help="Where to write alerts, one JSON object per line; standard output if not given.")
-@click.option("--format", "shape", type=click.Choice(["ecs", "ocsf"]), default="ecs", show_default=True, help="How alerts are written.")
+@alert_options
 @click.option("--input-format", "form", default="windows", show_default=True, help="Of the events' lines.")
 @click.option("--dead-letters", type=click.Path(path_type=Path), help="Where damaged lines go. [default: they end the command]")
-def rules(events: tuple[str, ...], folder: Path, fields: Path | None, output: Path | None, **options: Any) -> None:
+def rules(events: tuple[str, ...], folder: Path, fields: Path | None, **options: Any) -> None:
     """Evaluate Sigma rules on every event of the files EVENTS, and write an alert for each hit."""
-    import json
     from contextlib import ExitStack
 
     from tacit.cli.logs_sigma import names_in
     from tacit.logs.content import Rules
     from tacit.logs.detection import hit_to_ecs, hit_to_ocsf, rule_hits
     from tacit.logs.stages import DeadLetters
-    from tacit.replacing import replacing
 
     found = Rules.load(folder, format=options["form"], names=names_in(fields))
     if not len(found):
         raise UsageError(f"Expected Sigma rules in {folder}; none of its files can be read as one.")
-    write, count, read = (hit_to_ecs if options["shape"] == "ecs" else hit_to_ocsf), 0, 0
+    write, read = hit_to_ecs if options["shape"] == "ecs" else hit_to_ocsf, Counter[str]()
     with ExitStack() as stack:
         letters = None if options["dead_letters"] is None else stack.enter_context(DeadLetters(options["dead_letters"]))
-        out = sys.stdout.buffer if output is None else stack.enter_context(replacing(output))
-        for batch in _batches(events, options["form"], letters):
-            read += len(batch)
-            for hit in rule_hits(found, batch):
-                out.write(json.dumps(write(hit), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
-                count += 1
-    click.echo(f"{count:,} alerts of {len(found):,} rules on {read:,} events", err=True)
+        batches = _counted(_batches(events, options["form"], letters), read)
+        count = alerted((write(hit) for batch in batches for hit in rule_hits(found, batch)), options)
+    click.echo(f"{count:,} alerts of {len(found):,} rules on {read['events']:,} events", err=True)
+
+
+def _counted(batches: Iterator[list[Event]], read: Counter[str]) -> Iterator[list[Event]]:
+    for batch in batches:
+        read["events"] += len(batch)
+        yield batch
 
 
 def _batches(events: tuple[str, ...], form: str, letters: DeadLetters | None) -> Iterator[list[Event]]:

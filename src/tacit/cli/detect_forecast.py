@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.alerting import alert_options, alerted
 from tacit.cli.specs import POLICY, RUN
 from tacit.errors import DataError, UsageError
 
@@ -54,29 +54,19 @@ def count(events: tuple[str, ...], **options: Any) -> None:
 @click.argument("history", nargs=-1, required=True, type=click.Path())
 @click.option("--coverage", default=0.999, show_default=True, type=float, help="Share of bins that an interval holds, from 0.5 to 0.999.")
 @click.option("--alerts-per-day", type=float, help="The farthest from their forecast only, so many for each day. [default: all]")
-@click.option("--output", type=click.Path(path_type=Path), help="Where to write alerts, one JSON object per line; standard output if not given.")
-@click.option("--format", "shape", type=click.Choice(["ecs", "ocsf"]), default="ecs", show_default=True, help="How alerts are written.")
-def forecast(later: str, history: tuple[str, ...], coverage: float, alerts_per_day: float | None, output: Path | None, shape: str) -> None:
+@alert_options
+def forecast(later: str, history: tuple[str, ...], coverage: float, alerts_per_day: float | None, **options: Any) -> None:
     """Write an alert for each count in LATER that leaves the interval which the counts in HISTORY let expect. Costs nothing.
 
     Alerts follow from released counts alone, so that they carry the guarantee of these and may go wherever they may.
     """
-    import json
-
     from tacit.logs.detection import surprise_to_ecs, surprise_to_ocsf, surprises
     from tacit.models import load_counts
-    from tacit.replacing import replacing
 
     released, parts = load_counts(later), [load_counts(path) for path in history]
-    write = surprise_to_ecs if shape == "ecs" else surprise_to_ocsf
     found = surprises(released, parts, coverage=coverage, alerts_per_day=alerts_per_day)
-    lines = [json.dumps(write(alert), separators=(",", ":"), ensure_ascii=False) + "\n" for alert in found]
-    if output is None:
-        sys.stdout.writelines(lines)
-    else:
-        with replacing(output) as file:
-            file.write("".join(lines).encode())
-    click.echo(f"{len(lines):,} alerts on {released.bins * len(released.names):,} counts; {released.guarantee}", err=True)
+    count = alerted(map(surprise_to_ecs if options["shape"] == "ecs" else surprise_to_ocsf, found), options)
+    click.echo(f"{count:,} alerts on {released.bins * len(released.names):,} counts; {released.guarantee}", err=True)
 
 
 def _table(events: tuple[str, ...], by: str, policy: Policy, options: dict[str, Any]) -> pl.DataFrame:

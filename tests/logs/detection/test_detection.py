@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import http.server
 import json
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import orjson
 import polars as pl
@@ -12,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from tacit.cli.detect import detect
-from tacit.errors import ConfigError, DataError, UsageError
+from tacit.errors import ConfigError, DataError, StorageError, UsageError
 from tacit.logs import FEATURE_SCHEMA, SimulationSpec, simulate
 from tacit.logs.anonymise import Anonymiser
 from tacit.logs.detection import TECHNIQUES, Alert, Detector, Sighting, Windows, event_frames, labelled, to_ecs, to_ocsf
@@ -81,6 +85,73 @@ def test_alerts_keep_to_their_budget_and_find_what_was_planted(place: Path, dete
     assert hits / len(alerts) > 3 * base
     assert all(alert["tacit"]["detection"]["evidence"][0]["weight"] > 0 for alert in alerts)
     assert {"kind", "risk_score", "start", "end"} <= set(alerts[0]["event"])
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """A ``_bulk`` endpoint that is too busy at first, and takes or refuses everything then."""
+
+    busy, status = 2, 201
+    documents: ClassVar[dict[str, Any]] = {}
+
+    def do_POST(self) -> None:
+        lines = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"]))).splitlines()
+        type(self).busy -= 1
+        items = []
+        for action, document in zip(lines[::2], lines[1::2], strict=True):
+            identifier = json.loads(action)["create"]["_id"]
+            items.append({"create": {"status": self.status, "error": {"type": "strict_mapping"}} if self.status >= 400 else {"status": self.status}})
+            if self.busy < 0:
+                self.documents[identifier] = json.loads(document)
+        body = json.dumps({"errors": self.status >= 400, "items": items}).encode()
+        self.send_response(503 if self.busy >= 0 else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[type[Collector], str]]:
+    handler = type("Fresh", (Collector,), {"documents": {}})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield handler, f"bulk:http://127.0.0.1:{server.server_address[1]}/alerts"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("shape", ["ecs", "ocsf"])
+def test_alerts_go_out_through_the_outlets_of_events(
+    place: Path, detector: Path, collector: tuple[type[Collector], str], monkeypatch: pytest.MonkeyPatch, shape: str,
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    server, outlet = collector
+    command = ("run", place / "after.ndjson", "--detector", detector, "--alerts-per-day", "2", "--format", shape)
+    shown = [json.loads(line) for line in invoke(*command).splitlines() if line.startswith("{")]
+    said = invoke(*command, "--to", outlet, "--to", f"file:{place / shape}")
+    assert "{" not in said
+    wanted = {(alert["event"]["id"] if shape == "ecs" else alert["finding_info"]["uid"]): alert for alert in shown}
+    assert {key: {**found, "tacit.id": key} for key, found in server.documents.items()} == server.documents
+    assert [{**alert, "tacit.id": key} for key, alert in wanted.items()] == list(server.documents.values())
+    assert [json.loads(line) for line in (place / shape).read_text().splitlines()] == list(server.documents.values())
+
+
+def test_an_outlet_that_takes_no_alerts_ends_the_command(
+    place: Path, detector: Path, collector: tuple[type[Collector], str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    server, outlet = collector
+    server.status = 400
+    command = ("run", place / "after.ndjson", "--detector", detector, "--output", place / "none.ndjson", "--to", outlet)
+    with pytest.raises(StorageError, match=r"for good: 400 strict_mapping"):
+        invoke(*command)
+    server.busy = 1_000
+    with pytest.raises(StorageError, match="answered 503"):
+        invoke(*command)
+    assert not (place / "none.ndjson").exists()
+    with pytest.raises(UsageError, match="Expected --to file:PATH"):
+        invoke(*command[:-1], "carrier-pigeon:coo")
 
 
 def test_an_alert_is_the_same_whenever_it_is_made_and_reads_as_ocsf(place: Path, detector: Path) -> None:

@@ -41,14 +41,14 @@ def fit(events: tuple[str, ...], **options: Any) -> None:
 
     Who counts as one is what the policy says, such as an account's day. No name of an account, a machine or a page is ever a column.
     """
-    from tacit.cli.specs import curator_of, policy_for
+    from tacit.cli.specs import policy_for
+    from tacit.cli.synthetic import release_tables
     from tacit.domain import Domain
     from tacit.guarantee import Budget
     from tacit.guard import Records
-    from tacit.learn import EVERY_COLUMN, LearnSpec, SynthesisShape, fit_synthetic
+    from tacit.learn import EVERY_COLUMN, LearnSpec, SynthesisShape
     from tacit.logs.ecs import TIME
     from tacit.logs.synthetic import EVENT_COLUMNS, WHOLE_COLUMNS, event_domain
-    from tacit.models import save
 
     policy = policy_for(options)
     columns = options["columns"] or EVENT_COLUMNS
@@ -61,11 +61,7 @@ def fit(events: tuple[str, ...], **options: Any) -> None:
     table = _table(events, options["form"], columns, policy)
     time = TIME if policy.unit.window else None
     with Records.open(table.to_arrow(), unit=policy.unit, time=time, max_rows_per_unit=policy.limits.max_rows_per_unit) as records:
-        curator, ledger = curator_of(records, policy)
-        model = fit_synthetic(spec, curator, shape)
-    save(model, options["output"], ledger.signing_key)
-    click.echo(f"{options['output']}: {len(columns)} columns in {len(model.cliques)} tables; {model.guarantee}")
-    click.echo(f"ledger entry {model.provenance.charge}, head {ledger.head[:16]}")
+        release_tables(records, spec, shape, policy=policy, output=options["output"])
 
 
 @synthetic.command()

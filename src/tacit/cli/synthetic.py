@@ -15,6 +15,8 @@ from tacit.errors import UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tacit.guard import Policy, Records
+    from tacit.learn import LearnSpec, SynthesisShape
     from tacit.models import SyntheticModel
     from tacit.pilot import SyntheticCheck
 
@@ -38,18 +40,26 @@ def synthetic() -> None:
 @RUN
 def fit(file: str, **options: Any) -> None:
     """Release noisy tables of FILE within a policy, charged to its ledger, and write them signed."""
-    from tacit.cli.specs import curator_of, learn_spec, opened, policy_for
-    from tacit.learn import EVERY_COLUMN, SynthesisShape, fit_synthetic
-    from tacit.models import save
+    from tacit.cli.specs import learn_spec, opened, policy_for
+    from tacit.learn import EVERY_COLUMN, SynthesisShape
 
     policy = policy_for(options)
     shape = SynthesisShape(options["bins"], min(8, options["bins"]), options["about"], tuple(options["whole"]))
     with opened(file, policy, time=options["when"], data_format=options["data_format"]) as records:
         spec = learn_spec(records, policy, target=EVERY_COLUMN, options=options, purpose="make up records")
-        curator, ledger = curator_of(records, policy)
-        model = fit_synthetic(spec, curator, shape)
-    save(model, options["output"], ledger.signing_key)
-    click.echo(f"{options['output']}: {len(model.binning.counts)} columns in {len(model.cliques)} tables; {model.guarantee}")
+        release_tables(records, spec, shape, policy=policy, output=options["output"])
+
+
+def release_tables(records: Records, spec: LearnSpec, shape: SynthesisShape, *, policy: Policy, output: Path) -> None:
+    """Ask for the tables, charged to the policy's ledger, write them signed, and say so."""
+    from tacit.cli.specs import curator_of
+    from tacit.learn import fit_synthetic
+    from tacit.models import save
+
+    curator, ledger = curator_of(records, policy)
+    model = fit_synthetic(spec, curator, shape)
+    save(model, output, ledger.signing_key)
+    click.echo(f"{output}: {len(model.binning.counts)} columns in {len(model.cliques)} tables; {model.guarantee}")
     click.echo(f"ledger entry {model.provenance.charge}, head {ledger.head[:16]}")
 
 

@@ -344,7 +344,7 @@ def test_a_matrix_takes_the_names_of_a_domain_with_as_many_columns(X: np.ndarray
 
 @pytest.mark.parametrize(
     "unit",
-    [lambda n: np.arange(n) // 3, lambda n: [f"u{i // 3}" for i in range(n)], lambda n: pd.Series(np.arange(n) // 3, name="u"),
+    [lambda n: np.arange(n) // 3, lambda n: [f"u{i // 3}" for i in range(n)], lambda n: pd.Series(np.arange(n) // 3, name="unit"),
      lambda n: pa.array(np.arange(n) // 3), lambda n: np.array([f"u{i // 3}" for i in range(n)], dtype=object)],
 )
 def test_rows_of_one_unit_are_protected_together(unit: Callable[[int], Any], X: np.ndarray, hit: np.ndarray) -> None:
@@ -482,3 +482,13 @@ def test_everything_is_chosen_by_one_estimator_and_nothing_is_spent_on_the_choic
     np.testing.assert_array_equal(chosen.predict_proba(X), usual.predict_proba(X))
     assert [note.kind for note in chosen.ledger_.notes] == [note.kind for note in usual.ledger_.notes]
     assert "trees" not in chosen.get_params()
+
+
+def test_a_named_series_names_the_unit_of_the_guarantee() -> None:
+    rng = np.random.default_rng(3)
+    X, customer = pd.DataFrame({"a": rng.random(400)}), np.repeat(np.arange(100), 4)
+    said = []
+    for unit in (pd.Series(customer, name="customer"), pd.Series(customer, name="<b>\n"), customer):
+        model = BoostedTreesClassifier(budget=BUDGET, domain=Domain.of(a=Numeric(0, 1)), trees=2, test_seed=1)
+        said.append(model.fit(X, X.a > 0.5, unit=unit).guarantee_.unit.name)
+    assert said == ["customer", "unit", "unit"]

@@ -18,7 +18,7 @@ from tacit.guarantee import Budget, Guarantee, PrivacyUnit, Relation
 from tacit.guard import Books, Curator, Guard, Limits, MemoryBooks, Policy, Records
 from tacit.learn.boosting import PASSES, TREES, BoostingShape
 from tacit.learn.fullbatch import FullBatchShape, fit_full_batch
-from tacit.learn.inputs import InvalidInput, is_named, labels_of, matrix_of, table_from, units_of
+from tacit.learn.inputs import InvalidInput, is_named, labels_of, matrix_of, table_from, unit_name, units_of
 from tacit.learn.network import NetworkShape, fit_network
 from tacit.learn.regression import ITERATIONS, fit_linear
 from tacit.learn.training import LearnSpec, TargetSpec, fit_boosted
@@ -44,7 +44,7 @@ class _Private(BaseEstimator):  # type: ignore[misc]
             X: matrix ``[rows, features]``, or a frame or table with named columns; text columns are categories, times are seconds since 1970.
             y: labels ``[rows]``.
             unit: who each row is about, ``[rows]``; rows of one unit are protected together, and rows whose unit is missing are left out.
-                Without it, every row is its own unit.
+                A series with a name, such as «customer», names the unit in the guarantee. Without it, every row is its own unit.
 
         Returns:
             The estimator, with ``model_``, ``guarantee_``, ``ledger_``, and ``size_``, the noised number of units.
@@ -72,13 +72,13 @@ class _Private(BaseEstimator):  # type: ignore[misc]
             self.n_features_in_, self.feature_names_in_ = len(self._features), np.array(self._features, dtype=object)
         if unit is not None:
             table = table.append_column(_UNIT, units_of(unit, table.num_rows))
-        self._learn(table, self._features, budget, grouped=unit is not None)
+        self._learn(table, self._features, budget, unit=unit_name(unit))
         return self
 
-    def _learn(self, table: pa.Table, features: tuple[str, ...], budget: Budget, *, grouped: bool) -> None:
+    def _learn(self, table: pa.Table, features: tuple[str, ...], budget: Budget, *, unit: str | None) -> None:
         run = None if self.test_seed is None else f"test seed {self.test_seed}"
         spec = LearnSpec(features, self._target_spec(), budget, domain=self._domain(features), run=run)
-        guard = self._guard(table, budget, grouped=grouped)
+        guard = self._guard(table, budget, unit=unit)
         try:
             self.model_: Any = self._fit(spec, Curator(guard))
         except DataError as problem:
@@ -87,16 +87,16 @@ class _Private(BaseEstimator):  # type: ignore[misc]
         if self._filter != "single":
             self.size_ = guard.size()
 
-    def _guard(self, table: pa.Table, budget: Budget, *, grouped: bool) -> Guard:
+    def _guard(self, table: pa.Table, budget: Budget, *, unit: str | None) -> Guard:
         """The records behind a policy that this fit alone is made for, and the ledger that pays."""
-        unit = PrivacyUnit("unit", column=_UNIT) if grouped else PrivacyUnit()
+        protected = PrivacyUnit() if unit is None else PrivacyUnit(unit, column=_UNIT)
         policy = Policy(
-            dataset="fit", unit=unit, relation=Relation(self.relation), budget=self.total or budget, count_share=COUNT_SHARE,
-            rows_per_unit=self.rows_per_unit if grouped else 1, limits=Limits(minimum_units=0), filter=self._filter,
+            dataset="fit", unit=protected, relation=Relation(self.relation), budget=self.total or budget, count_share=COUNT_SHARE,
+            rows_per_unit=1 if unit is None else self.rows_per_unit, limits=Limits(minimum_units=0), filter=self._filter,
         )
         self.ledger_: Books = MemoryBooks() if self.ledger is None else self.ledger
         source = None if self.test_seed is None else SecureRandom.for_testing(self.test_seed)
-        return Guard(Records.open(table, unit=unit), policy=policy, ledger=self.ledger_, source=source)
+        return Guard(Records.open(table, unit=protected), policy=policy, ledger=self.ledger_, source=source)
 
     def _fit(self, spec: LearnSpec, aggregator: Curator) -> Artefact:
         raise NotImplementedError
@@ -184,8 +184,8 @@ class _PrivateClassifier(ClassifierMixin, _Private):  # type: ignore[misc]
     def _target_spec(self) -> TargetSpec:
         return TargetSpec(_TARGET, classes=None if self.classes is None else self._label_type.declared(self.classes))
 
-    def _learn(self, table: pa.Table, features: tuple[str, ...], budget: Budget, *, grouped: bool) -> None:
-        super()._learn(table, features, budget, grouped=grouped)
+    def _learn(self, table: pa.Table, features: tuple[str, ...], budget: Budget, *, unit: str | None) -> None:
+        super()._learn(table, features, budget, unit=unit)
         classes = self._label_type.restore(self.model_.classes)
         self._order = np.argsort(classes, kind="stable")  # texts that look like numbers: the model has them in the order of the numbers
         self.classes_ = classes[self._order]

@@ -12,7 +12,7 @@ from tacit.guarantee import Budget, Guarantee
 from tacit.guard import Books, Curator
 from tacit.learn.counting import CountSpec, bins_between, count_over_time, moment, span
 from tacit.learn.estimators import _UNIT, _Private
-from tacit.learn.inputs import is_named, table_from, units_of
+from tacit.learn.inputs import is_named, table_from, unit_name, units_of
 from tacit.learn.seasonal import Forecast, forecast
 from tacit.models import CountSeries
 
@@ -76,7 +76,7 @@ class CountForecaster(_Private, BaseEstimator):  # type: ignore[misc]
         table = table_from(X).select([self.time] if self.column is None else [self.time, self.column])
         if unit is not None:
             table = table.append_column(_UNIT, units_of(unit, table.num_rows))
-        self.counts_: CountSeries = count_over_time(spec, Curator(self._guard(table, budget, grouped=unit is not None)))
+        self.counts_: CountSeries = count_over_time(spec, Curator(self._guard(table, budget, unit=unit_name(unit))))
         self.guarantee_: Guarantee = self.counts_.guarantee
         return self
 

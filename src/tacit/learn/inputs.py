@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 
 from tacit.errors import DataError, UsageError
 from tacit.guard.records_formats import table_of
+
+_PLAIN_NAME = re.compile(r"[A-Za-z][\w .-]{0,39}")
 
 
 class InvalidInput(DataError, ValueError):
@@ -80,6 +83,19 @@ def units_of(unit: Any, rows: int) -> pa.Array | pa.ChunkedArray:
     if len(column) != rows:
         raise InvalidInput(f"Expected one unit per row; got {len(column)} for {rows} rows.")
     return column
+
+
+def unit_name(unit: Any) -> str | None:
+    """What the guarantee calls a unit: the name of the series or column if it has a plain one, else «unit»; nothing if rows are units.
+
+    >>> import pandas as pd
+    >>> unit_name(pd.Series([1, 1, 2], name="customer")), unit_name([1, 1, 2]), unit_name(None)
+    ('customer', 'unit', None)
+    """
+    if unit is None:
+        return None
+    name = getattr(unit, "name", None)
+    return name if isinstance(name, str) and _PLAIN_NAME.fullmatch(name) else "unit"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tacit.crypto import SigningKey
 from tacit.domain import Domain, Numeric
 from tacit.encrypted import EncryptedSites, Evaluator, KeyHolder, SecretKey, SumPlan, contribute
-from tacit.encrypted.sites import SUM_BITS
+from tacit.encrypted.survey import SUM_BITS
 from tacit.errors import (
     DataError,
     MessageDamaged,

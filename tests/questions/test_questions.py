@@ -93,7 +93,7 @@ def questions(clip: int | None) -> list[Question]:
         UnitCount(), Profile(("amount", "kind"), clip), Histogram(DOMAIN, 3, clip), CountByKey("kind", ("a", "b"), 2, 3), cells(clip),
         cells(clip, NUMBER), LinearGradient(TARGET, "logistic", DOMAIN, weights, None if clip is None else clip * 1024),
         LinearGradient(TARGET, "logistic", DOMAIN, weights, clip, 1024),
-        Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 2, TARGET, clip), *unlabelled(clip),
+        Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 1, None, clip, logs=False), Moments(DOMAIN, 2, TARGET, clip), *unlabelled(clip),
         TimeCounts("amount", -4, 100, 4, None, (), clip), TimeCounts("amount", 0, 200, 3, "kind", ("b", "a"), clip),
         UnitLengths(TimeCounts("amount", -4, 100, 4)), Marginals(cells(None).frame.binning, ((0,), (0, 1)), clip),
         SpreadCounts(DOMAIN, np.full((2, 5), 1 << 19, np.int32), np.array([100, 4_000], np.int32), clip),
@@ -263,7 +263,7 @@ def test_a_kind_that_is_not_on_the_list_is_refused(data: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("question", [*questions(GRID), Select(("kind",))], ids=name)
 def test_a_question_that_lacks_a_field_is_refused(question: Question | Select) -> None:
-    for field in set(question.to_dict()) - {"kind", "step"}:  # a step of one is not written
+    for field in set(question.to_dict()) - {"kind", "step", "logs"}:  # a step of one and logarithms are not written
         data = dict(question.to_dict())
         del data[field]
         with pytest.raises(UsageError, match="Expected"):

@@ -104,6 +104,7 @@ def questions(clip: int | None, seed: int) -> list[object]:
         found.append(LinearGradient(target, loss, DOMAIN, weights, scaled))
         found.append(LinearGradient(target, loss, DOMAIN, weights, clip, 1024))
     found += [Moments(DOMAIN, 1, None, clip), Moments(DOMAIN, 2, None, clip), Moments(DOMAIN, 2, NUMERIC, clip), Moments(DOMAIN, 2, BINARY, clip)]
+    found += [Moments(DOMAIN, order, None, clip, logs=False) for order in (1, 2)]
     bins, parts = found[4].frame.binning, found[5].partitions  # type: ignore[attr-defined]
     updates = tuple(Update(part, rng.integers(-60_000, 60_000, (part.size, 1)).astype(np.int32)) for part in parts)
     found += [CellCounts(bins, parts, clip), MarginCounts(bins, updates, np.array([-30_000, 0, 30_000], np.int32), clip)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.encrypt_sum import sum_
 from tacit.cli.listening import check_exposure, endpoint, run, tls_files
 from tacit.cli.specs import DATA_FORMAT, require_folder
 from tacit.errors import DataError, StorageError, UsageError
@@ -28,6 +29,9 @@ _SAMPLE = 10_000
 @click.group()
 def encrypt() -> None:
     """Score records that whoever owns the model cannot read: keys, compiled models, a server and its client."""
+
+
+encrypt.add_command(sum_)
 
 
 @encrypt.command()
@@ -48,7 +52,7 @@ def keygen(public: Path, output: Path) -> None:
         raise UsageError(f"The file {output} or {beside} exists. Expected a new name; keys are never overwritten")
     model = load_public(public)
     key = SecretKey.generate(model.plan.parameters)
-    key.save(output, passphrase=_passphrase(new=True))
+    key.save(output, passphrase=passphrase(new=True))
     create_key_file(beside, key.public.to_bytes(), mode=0o644)
     click.echo(f"{output}: keep it; whoever has it and its passphrase reads every request made with it")
     click.echo(f"{beside}: send it to the model's owner; fingerprint {key.public.fingerprint}")
@@ -113,7 +117,7 @@ def score(file: str, **options: Any) -> None:
     with closing(_remote(options)) as remote, Records.open(file, format=options["data_format"]) as records:
         model = remote.model(fingerprint=expected)
         records.require(model.columns.domain.names)
-        key = SecretKey.load(options["key"], passphrase=_passphrase())
+        key = SecretKey.load(options["key"], passphrase=passphrase())
         _write(_lines(model, remote.margins(Client(model, key), records)), options["output"])
         seen = remote.traffic
     click.echo(f"{seen.requests} requests, {seen.sent:,} bytes sent, {seen.received:,} received; decrypted here", err=True)
@@ -218,7 +222,7 @@ def _write(text: str, output: Path | None) -> None:
         target.write(text.encode())
 
 
-def _passphrase(*, new: bool = False) -> str:
+def passphrase(*, new: bool = False) -> str:
     """From the environment, or asked for at a terminal.
 
     Raises:

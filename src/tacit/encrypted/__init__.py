@@ -27,9 +27,12 @@ from tacit.encrypted.public import PublicModel
 from tacit.encrypted.scorer import EncryptedScorer
 from tacit.encrypted.sites import EncryptedConversation, EncryptedSites
 from tacit.encrypted.squares import SquareNetwork
+from tacit.encrypted.statistics import STATISTICS, Bars, Estimate, Statistics, statistic
 from tacit.encrypted.sums import Evaluator, KeyHolder, SumPlan, contribute
+from tacit.encrypted.survey import Survey, Terms
 
 __all__ = [
-    "Agreement", "Client", "Compiled", "EncryptedConversation", "EncryptedScorer", "EncryptedSites", "EncryptionKey", "Encryptors", "Evaluator",
-    "KeyHolder", "Parameters", "Plan", "PublicModel", "SecretKey", "Settings", "SquareNetwork", "SumPlan", "compile", "contribute",
+    "STATISTICS", "Agreement", "Bars", "Client", "Compiled", "EncryptedConversation", "EncryptedScorer", "EncryptedSites", "EncryptionKey",
+    "Encryptors", "Estimate", "Evaluator", "KeyHolder", "Parameters", "Plan", "PublicModel", "SecretKey", "Settings", "SquareNetwork", "Statistics",
+    "SumPlan", "Survey", "Terms", "compile", "contribute", "statistic",
 ]

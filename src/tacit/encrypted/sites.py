@@ -13,18 +13,18 @@ import numpy as np
 from tacit.crypto import SigningKey
 from tacit.encrypted.keys import SecretKey
 from tacit.encrypted.sums import Evaluator, KeyHolder, SumPlan, contribute
+from tacit.encrypted.survey import SUM_BITS, with_share
 from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import Guarantee, TrustModel
 from tacit.guard import Guard, Plan, Session, SeveralGuards, answer_with, stated
 from tacit.questions import Frame, Question, Select, SelectKeys, Update
 from tacit.questions.base import Sums
 
-SUM_BITS = 46
-"""log2 of the largest sum of all sites, noise included."""
-
 
 class EncryptedSites(SeveralGuards):
-    """Guards whose answers are encrypted before they leave; roles of evaluator and key holder are kept apart, in one process for now.
+    """Guards of one process whose answers are encrypted, added and opened as they would be between organisations: a rehearsal.
+
+    Where contributors, evaluator and key holder are apart and upload at different times, use `Survey`.
 
     Guarantees:
         Each of k guards adds Skellam noise of 1/(k - c) of the plan's variance: c of them may leave theirs out, or subtract it, and the sum still
@@ -48,13 +48,18 @@ class EncryptedSites(SeveralGuards):
         self._evaluator = SigningKey.generate()
         self._keys: dict[Any, tuple[SecretKey, KeyHolder]] = {}
 
+    @property
+    def share(self) -> Fraction:
+        """Of the plan's variance, in each site's answer: 1 / (k - c)."""
+        return Fraction(1, len(self.guards) - self.colluding)
+
     def open(self, plan: Plan) -> EncryptedConversation:
         """Charge the whole plan with every guard, after all of them have been asked whether they would refuse.
 
         Raises:
             Refused: what the first guard that refuses says; nothing is charged then.
         """
-        sessions, charge = self.opened(plan, Fraction(1, len(self.guards) - self.colluding))
+        sessions, charge = self.opened(plan, self.share)
         return EncryptedConversation(self, plan, dict(zip(self._sites, sessions, strict=True)), charge)
 
     def add_up(self, answers: Mapping[str, Sums], *, name: str) -> Sums:
@@ -101,9 +106,7 @@ class EncryptedConversation:
     @property
     def alone(self) -> Guarantee:
         """For one unit at one site, against evaluator and key holder together: they open its single contribution."""
-        factor = (len(self.sites.guards) - self.sites.colluding) ** -0.5
-        steps = tuple(dataclasses.replace(step, noise_multiplier=step.noise_multiplier * factor) for step in self.plan.steps)
-        return self._stated(dataclasses.replace(self.plan, steps=steps))
+        return self._stated(with_share(self.plan, self.sites.share))
 
     def _stated(self, plan: Plan) -> Guarantee:
         guards = self.sites.guards

@@ -11,11 +11,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tacit.crypto import SigningKey, VerifyKey, hexdigest
+from tacit.crypto.key_files import create_key_file, read_key_file
 from tacit.encrypted.keys import EncryptionKey, SecretKey
 from tacit.encrypted.library import ring
 from tacit.encrypted.parameters import RINGS, Parameters, tail
@@ -89,7 +91,7 @@ class SumPlan:
         return (
             f"sum         «{self.name}»: {self.size:,} integers up to ±{self.bound:,} of {self.least:,} to {self.contributors:,} contributors\n"
             f"scheme      BFV, N={self.parameters.degree}, plaintext of {self.parameters.plain_bits} bits, exact; 128 bits of security\n"
-            f"message     {self.bytes / self.size:.1f} bytes an integer, whatever the number of contributors\n"
+            f"message     {self.bytes:,} bytes, {self.bytes / self.size:,.1f} an integer, whatever the number of contributors\n"
             "trust       evaluator and key holder together read every contribution; each alone reads none"
         )
 
@@ -186,14 +188,18 @@ class KeyHolder:
 
     Two sums over different contributors would differ by a single one's values; therefore the second is refused.
 
+    The same sum, byte for byte, may be opened again: it says nothing new.
+
     Args:
         key: made with ``SecretKey.generate(plan.parameters)``.
         evaluator: the evaluator's public signing key.
+        kept: a file that remembers what was opened when the process is over; made by the first `open`. It is for one plan, and a key with such a
+            file opens no other.
     """
 
-    def __init__(self, key: SecretKey, *, evaluator: VerifyKey) -> None:
-        self._key, self._evaluator = key, evaluator
-        self._opened: set[str] = set()
+    def __init__(self, key: SecretKey, *, evaluator: VerifyKey, kept: Path | None = None) -> None:
+        self._key, self._evaluator, self._kept = key, evaluator, kept
+        self._opened: dict[str, str] = {}
 
     def open(self, plan: SumPlan, total: bytes) -> NDArray[np.int64]:
         """The exact sum of all contributions, int64 ``[size]``.
@@ -204,20 +210,42 @@ class KeyHolder:
             WrongKey: it is for another key.
             SignatureInvalid: it was changed, or is not the evaluator's.
             Refused: it is of too few contributors.
-            Replayed: a sum of this plan was opened before.
+            Replayed: another sum of this plan was opened before.
+            StorageError: what was opened cannot be read or written; nothing was opened then.
         """
         message = parse(total, Kind.TOTAL)
         _require_same(message, plan, self._key.public)
         self._evaluator.verify(_signed(message.prefix, message.body), message.seal, context=_TOTAL)
         who = field(message.header, "who", list)
         _require_enough(plan, len(set(map(str, who))))
-        if plan.id in self._opened:
-            raise Replayed("A sum of this plan was opened already; two of them would give a contributor away. Agree on a new plan")
-        self._opened.add(plan.id)
         made = ring(plan.parameters)
         words = np.frombuffer(message.body, "<u8").astype(np.uint64).reshape(plan.polynomials, 2, len(made.moduli), plan.parameters.degree)
         made.require_reduced(words, made.moduli)
+        self._remember(plan, hashlib.sha256(total).hexdigest())
         return np.concatenate([self._key.decrypt(one) for one in words])[: plan.size]
+
+    def _remember(self, plan: SumPlan, total: str) -> None:
+        """Before anything is decrypted: whether this is the one sum of its plan, durably if there is a file."""
+        if self._opened.setdefault(plan.id, total) != total or (self._kept is not None and _kept(self._kept, f"{plan.id} {total}\n")):
+            raise Replayed("Another sum was opened already; two of them would give a contributor away. Agree on a new plan")
+
+
+def contributors_in(total: bytes) -> tuple[str, ...]:
+    """Who is in a total, by what it says; believe it after `KeyHolder.open` only.
+
+    Raises:
+        MessageDamaged: it is no total.
+    """
+    return tuple(map(str, field(parse(total, Kind.TOTAL).header, "who", list)))
+
+
+def _kept(path: Path, line: str) -> bool:
+    """Whether a file holds something else than this line; it is written if it is not there."""
+    try:
+        create_key_file(path, line.encode(), mode=0o600)
+    except UsageError:
+        return read_key_file(path, private=False) != line.encode()
+    return False
 
 
 def _require_same(message: Message, plan: SumPlan, key: EncryptionKey) -> None:
@@ -226,7 +254,8 @@ def _require_same(message: Message, plan: SumPlan, key: EncryptionKey) -> None:
     if field(message.header, "key", str) != key.id:
         raise WrongKey("The message is encrypted for another key. Fetch the key holder's public key again")
     if len(message.body) != plan.bytes or len(message.seal) != _SIGNATURE:
-        raise MessageDamaged(f"Expected {plan.bytes:,} bytes of ciphertexts and a signature, got {len(message.body):,}. Send it again")
+        found = len(message.body) + len(message.seal)
+        raise MessageDamaged(f"Expected {plan.bytes + _SIGNATURE:,} bytes of ciphertexts and signature, got {found:,}; it was cut short. Send it again")
 
 
 def _require_enough(plan: SumPlan, count: int) -> None:

@@ -6,7 +6,7 @@ bytes   content
 8       ``TACITENC``
 2       version, 1
 2       kind: 1 public model, 2 public key, 3 request, 4 answer, 5 secret key under a passphrase, 6 contribution,
-        7 total, 8 weights, which stay with the scorer
+        7 total, 8 weights, which stay with the scorer, 9 survey
 4       length of the header
 8       length of the body
 ...     header: canonical text (`tacit.crypto.canonical_bytes`) of a dict
@@ -46,6 +46,7 @@ class Kind(IntEnum):
     CONTRIBUTION = 6
     TOTAL = 7
     WEIGHTS = 8
+    SURVEY = 9
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,11 @@ def design_names(domain: Domain) -> tuple[str, ...]:
     return tuple(names)
 
 
-def design(columns: Mapping[str, pa.Array], rows: int, domain: Domain) -> NDArray[np.int16]:
+def design(columns: Mapping[str, pa.Array], rows: int, domain: Domain, *, logs: bool = True) -> NDArray[np.int16]:
     """Records as a matrix of fixed-point numbers in [-1, 1], 1,024 steps to one: int16 ``[rows, width]``.
 
-    A number is scaled by its public bounds, through log(1 + x) if they reach from zero or above to more than 50. A missing value is zero.
+    A number is scaled by its public bounds, with ``logs`` through log(1 + x) if they reach from zero or above to more than 50. A missing value
+    is zero.
 
     Guarantees:
         A row's length is at most √(1 + columns) times DESIGN_UNIT, whatever it holds.
@@ -64,7 +65,7 @@ def design(columns: Mapping[str, pa.Array], rows: int, domain: Domain) -> NDArra
         if name not in columns:
             raise DataError(f"Expected a column «{name}»; the records do not have it. Check the file against the domain.")
         if isinstance(kind, Numeric):
-            matrix[:, place] = _scaled(numbers(columns[name]), kind)
+            matrix[:, place] = _scaled(numbers(columns[name]), kind, logs=logs)
             place += 1
         else:
             codes = encode(columns[name], kind).astype(np.int64) - 1
@@ -74,10 +75,10 @@ def design(columns: Mapping[str, pa.Array], rows: int, domain: Domain) -> NDArra
     return matrix
 
 
-def _scaled(values: NDArray[np.float64], kind: Numeric) -> NDArray[np.int16]:
+def _scaled(values: NDArray[np.float64], kind: Numeric, *, logs: bool) -> NDArray[np.int16]:
     clipped = np.clip(values, kind.lower, kind.upper)
     lower, upper = kind.lower, kind.upper
-    if lower >= 0 and upper > _LOG_ABOVE:
+    if logs and lower >= 0 and upper > _LOG_ABOVE:
         clipped, lower, upper = np.log1p(clipped), math.log1p(lower), math.log1p(upper)
     position = (clipped - lower) / (upper - lower) * 2 - 1
     return np.asarray(np.rint(np.clip(np.nan_to_num(position), -1, 1) * DESIGN_UNIT), np.int16)
@@ -221,7 +222,8 @@ class Moments:
     """Sums of the design and, for order 2, of all its products; with a target, its scaled label is the last column.
 
     The answer is the upper triangle (row by row) of the sum of x xᵀ for order 2, the sum of x for order 1, in steps of GRID (order 1:
-    GRID / DESIGN_UNIT per design step, order 2: one step per product of design steps divided by 256).
+    GRID / DESIGN_UNIT per design step, order 2: one step per product of design steps divided by 256). Without ``logs`` the design is linear in
+    every number, so that means and covariances are those of the numbers themselves.
 
     Guarantees:
         One row has length at most √columns' (order 1) or columns' (order 2), with columns' = 1 + columns + (1 if there is a target).
@@ -231,6 +233,7 @@ class Moments:
     order: int = 1
     target: Target | None = None
     clip: int | None = None
+    logs: bool = True
     kind: ClassVar[str] = "moments@1"
     UNIT: ClassVar[int] = GRID
 
@@ -268,7 +271,7 @@ class Moments:
         return total
 
     def _rows(self, batch: Batch) -> Sums:
-        matrix = design(batch.columns, batch.rows, self.domain).astype(np.int64)
+        matrix = design(batch.columns, batch.rows, self.domain, logs=self.logs).astype(np.int64)
         units = batch.units
         if self.target is not None:
             labels = self.target.labels(batch.columns[self.target.column])
@@ -292,13 +295,14 @@ class Moments:
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain form."""
         target = None if self.target is None else self.target.to_dict()
-        return {"kind": self.kind, "domain": self.domain.to_dict(), "order": self.order, "target": target, "clip": self.clip}
+        plain = {"kind": self.kind, "domain": self.domain.to_dict(), "order": self.order, "target": target, "clip": self.clip}
+        return plain if self.logs else {**plain, "logs": False}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Moments:
         """The question that `to_dict` described."""
         target = None if data["target"] is None else Target.from_dict(data["target"])
-        return cls(Domain.from_dict(data["domain"]), int(data["order"]), target, data["clip"])
+        return cls(Domain.from_dict(data["domain"]), int(data["order"]), target, data["clip"], bool(data.get("logs", True)))
 
 
 def _require_rows_are_units(units: NDArray[np.int64] | None) -> None:

@@ -116,7 +116,7 @@ def test_what_the_commands_refuse(parties: dict[str, Path]) -> None:
     assert "at least 2" in refused(evaluator, 3, *add, "north.upload")
     assert "counts once" in refused(evaluator, 3, *add, "north.upload", "north.upload")
     (evaluator / "cut").write_bytes((evaluator / "north.upload").read_bytes()[:-1])
-    assert "cut short" in refused(evaluator, 3, *add, "cut")
+    assert "it was cut" in refused(evaluator, 3, *add, "cut")
     assert "Cannot read absent" in refused(evaluator, 2, *add, "absent")
     assert not (evaluator / "total").exists()
     assert "exists" in refused(holder, 2, "encrypt", "sum", "keygen", "--output", "survey")

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("seal", reason="the extra «encrypted» is not installed")
-
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 
@@ -18,6 +17,35 @@ from tacit.encrypted.plan import choose
 from tacit.guarantee import Budget
 from tacit.learn import BoostedTreesClassifier, LinearClassifier
 from tacit.questions import Target
+
+
+def lacking(*modules: str) -> str | None:
+    """The first of some modules that cannot be imported."""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            return name
+    return None
+
+
+class Skipped(pytest.Module):
+    """A file of tests that is not even imported, because what it needs is not installed."""
+
+    reason = ""
+
+    def collect(self) -> Any:
+        pytest.skip(self.reason)
+
+
+def skipped(module_path: Path, parent: pytest.Collector, reason: str) -> pytest.Module:
+    made: Skipped = Skipped.from_parent(parent, path=module_path)
+    made.reason = reason
+    return made
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    return skipped(module_path, parent, "needs the extra «encrypted»") if lacking("seal") else None
 
 
 class Patients:

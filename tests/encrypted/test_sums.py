@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_plans_that_cannot_be() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 400), st.binary(max_size=30))
 def test_the_parser_raises_nothing_but_our_own_errors(begin: int, middle: bytes) -> None:
-    message, evaluator = FUZZ
+    message, evaluator = _fuzz()
     try:
         evaluator.add(message[:begin] + middle + message[begin + len(middle) :])
     except TacitError:
@@ -139,12 +140,11 @@ def test_the_parser_raises_nothing_but_our_own_errors(begin: int, middle: bytes)
         assert message[begin : begin + len(middle)] == middle
 
 
+@cache
 def _fuzz() -> tuple[bytes, Evaluator]:
     study = Study(SumPlan("s", 3, 100, 4, 3))
     return study.contribution("a", [1, 2, 3]), study.evaluator()
 
-
-FUZZ = _fuzz()
 
 DOMAIN = Domain.of(**{f"x{place}": Numeric(0.0, 10.0) for place in range(20)})
 

@@ -255,7 +255,7 @@ def _require_same(message: Message, plan: SumPlan, key: EncryptionKey) -> None:
         raise WrongKey("The message is encrypted for another key. Fetch the key holder's public key again")
     if len(message.body) != plan.bytes or len(message.seal) != _SIGNATURE:
         found = len(message.body) + len(message.seal)
-        raise MessageDamaged(f"Expected {plan.bytes + _SIGNATURE:,} bytes of ciphertexts and signature, got {found:,}; it was cut short. Send it again")
+        raise MessageDamaged(f"Expected {plan.bytes + _SIGNATURE:,} bytes of ciphertexts and signature, got {found:,}; it was cut. Send it again")
 
 
 def _require_enough(plan: SumPlan, count: int) -> None:

@@ -15,10 +15,15 @@ from tacit.encrypted import Client, Compiled, SecretKey
 from tacit.encrypted.serving import KeptMeter, Limits, Metrics, Remote, application
 from tacit.web import Tokens, WebServer
 
+from ..conftest import lacking, skipped
+
 TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - of these tests alone
 OTHER = "fedcba9876543210fedcba9876543210"
-pytest.importorskip("fastapi", reason="needs the extra «serve»")
-httpx = pytest.importorskip("httpx")
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    missing = lacking("seal", "fastapi", "uvicorn", "httpx", "prometheus_client")
+    return skipped(module_path, parent, f"needs {missing}: the extras «encrypted» and «serve»") if missing else None
 
 
 class Vendor:
@@ -40,6 +45,8 @@ class Vendor:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
 
         async def asked() -> Any:
+            import httpx
+
             transport = httpx.ASGITransport(app=self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://vendor") as client:
                 return await client.request(method, path, headers=headers | more.pop("headers", {}), **more)
@@ -50,6 +57,8 @@ class Vendor:
         """All at the same time."""
 
         async def asked() -> list[Any]:
+            import httpx
+
             transport = httpx.ASGITransport(app=self.app)
             headers = {"Authorization": f"Bearer {TOKEN}"}
             async with httpx.AsyncClient(transport=transport, base_url="http://vendor", headers=headers) as client:

@@ -109,6 +109,37 @@ def test_a_hospital_scores_at_a_vendor_that_reads_nothing(
 
 
 @pytest.mark.slow
+def test_a_server_reads_its_clients_again(
+    folder: Path, serving: Callable[..., tuple[subprocess.Popen[bytes], str]], certificate: tuple[Path, Path]
+) -> None:
+    for arguments in (("compile", "model.tacit", "records.parquet", "--output", "vendor"), ("keygen", "vendor/public", "--output", "hospital.key")):
+        assert tacit(folder, *arguments).returncode == 0
+    process, url = serving("--budget", "0")
+    ask = ("score", "records.parquet", "--url", url, "--ca", str(certificate[0]), "--key", "hospital.key", "--token-file", "mine",
+           "--model", "vendor/public", "--output", "scores.csv")
+
+    def told(text: str) -> None:
+        process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 60
+        while text not in (folder / "stderr.txt").read_text():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    assert "not admitted" in tacit(folder, *ask).stderr
+    (folder / "vendor" / "clients" / "hospital.pub").write_bytes((folder / "hospital.pub").read_bytes()[:100])
+    told("clients stay as they were: vendor/clients/hospital.pub")
+    (folder / "hospital.pub").rename(folder / "vendor" / "clients" / "hospital.pub")
+    told("\nclients: hospital ")
+    done = tacit(folder, *ask)
+    assert done.returncode == 0, done.stderr
+    (folder / "tokens").write_text("hospital:ab\n")
+    told("clients stay as they were: Expected tokens")
+    assert TOKEN not in (folder / "stderr.txt").read_text()
+    assert tacit(folder, *ask).returncode == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "message"), [
     (("serve", "absent", "--token-file", "tokens", "--budget", "1"), "Cannot read absent/public"),
     (("serve", "absent", "--token-file", "tokens", "--budget", "1", "--listen", "0.0.0.0:0"), "--tls-cert"),

@@ -15,11 +15,11 @@ import click
 from tacit.cli.encrypt_sum import sum_
 from tacit.cli.listening import check_exposure, endpoint, run, tls_files
 from tacit.cli.specs import DATA_FORMAT, require_folder
-from tacit.errors import DataError, StorageError, UsageError
+from tacit.errors import DataError, StorageError, TacitError, UsageError
 
 if TYPE_CHECKING:
-    from tacit.encrypted import PublicModel
-    from tacit.encrypted.serving import Remote
+    from tacit.encrypted import EncryptionKey, Parameters, PublicModel
+    from tacit.encrypted.serving import Clients, Remote
     from tacit.web import WebServer
 
 _VARIABLE = "TACIT_PASSPHRASE"
@@ -137,44 +137,58 @@ def score(file: str, **options: Any) -> None:
 def serve(folder: Path, **options: Any) -> None:
     """Score encrypted records with the compiled model in FOLDER; neither records nor scores can be read here.
 
-    SIGTERM finishes what has begun, and stops. Budgets are kept in FOLDER and hold across restarts.
+    SIGTERM finishes what has begun, and stops. SIGHUP reads tokens and clients again, and changes nothing where one of them cannot be read.
+    Budgets are kept in FOLDER and hold across restarts.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="tacit: %(message)s")
     with ExitStack() as stack:
         try:
-            server = _server(folder, options, stack)
+            server, clients = _server(folder, options, stack)
         except StorageError as error:
             raise DataError(str(error)) from None  # at the beginning a file that cannot be read is a wrong option
         click.echo(f"listening: {server}", err=True)
-        asyncio.run(run([server]))
+        asyncio.run(run([server], again=lambda: _again(clients, folder, options)))
     click.echo("stopped; what had begun was answered", err=True)
 
 
-def _server(folder: Path, options: dict[str, Any], stack: ExitStack) -> WebServer:
+def _server(folder: Path, options: dict[str, Any], stack: ExitStack) -> tuple[WebServer, Clients]:
     """Everything that can be wrong, before anything is taken."""
-    from tacit.encrypted.serving import CLIENTS, SPENT, KeptMeter, Limits, application, load_clients, load_compiled
+    from tacit.encrypted.serving import SPENT, Clients, KeptMeter, Limits, application, load_compiled
     from tacit.web import Tokens, WebServer
 
     host, port = endpoint(options["listen"], option="--listen")
     tls = tls_files(options)
     check_exposure(host, option="--listen", tokens=True, tls=tls is not None or options["plain"])
     tokens, compiled = Tokens.load(options["token_file"]), load_compiled(folder)
-    clients = load_clients(options["clients"] or folder / CLIENTS, compiled.plan.parameters)
-    if unknown := sorted(set(clients) - tokens.names):
-        raise UsageError(f"Expected a token for every client; {options['token_file']} has none for {', '.join(unknown[:5])}. Add NAME:SECRET lines")
-    owners = {key.id: name for name, key in clients.items()}
+    keys = _client_keys(folder, options, compiled.plan.parameters)
     most = None if options["most_body"] is None else options["most_body"] << 20
     limits = Limits.of(compiled.plan, most_body=most, rate=options["rate"])
-    meter = KeptMeter(folder / SPENT, budget=options["budget"] or None, owners=owners)
+    meter = KeptMeter(folder / SPENT, budget=options["budget"] or None, owners={})
     stack.callback(meter.close)
-    scorer = compiled.scorer(meter=meter)
-    for key in clients.values():
-        scorer.admit(key)
-    server = WebServer(application(scorer, tokens=tokens, owners=owners, limits=limits), host, port, tls=tls, connections=256)
+    clients = Clients(compiled.scorer(meter=meter), tokens=tokens, keys=keys)
+    server = WebServer(application(clients, limits=limits), host, port, tls=tls, connections=256)
     stack.callback(server.close)
-    known = ", ".join(f"{name} {key.fingerprint}" for name, key in clients.items()) or "none yet"
-    click.echo(f"model {compiled.public.fingerprint}, {compiled.plan.name}; clients: {known}", err=True)
-    return server
+    click.echo(f"model {compiled.public.fingerprint}, {compiled.plan.name}; clients: {clients}", err=True)
+    return server, clients
+
+
+def _client_keys(folder: Path, options: dict[str, Any], parameters: Parameters) -> dict[str, EncryptionKey]:
+    from tacit.encrypted.serving import CLIENTS, load_clients
+
+    return load_clients(options["clients"] or folder / CLIENTS, parameters)
+
+
+def _again(clients: Clients, folder: Path, options: dict[str, Any]) -> None:
+    """Tokens and public keys as they are in the files now; all of them, or none."""
+    from tacit.web import Tokens
+
+    try:
+        tokens = Tokens.load(options["token_file"])
+        clients.replace(tokens=tokens, keys=_client_keys(folder, options, clients.scorer.public.plan.parameters))
+    except TacitError as error:
+        click.echo(f"clients stay as they were: {error}", err=True)
+        return
+    click.echo(f"clients: {clients}", err=True)
 
 
 def _remote(options: dict[str, Any]) -> Remote:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,12 +22,14 @@ class Listener(Protocol):
         """Take nothing more."""
 
 
-async def run(listeners: Sequence[Listener]) -> None:
-    """All listeners, until SIGTERM or SIGINT, or until one of them ends."""
+async def run(listeners: Sequence[Listener], *, again: Callable[[], None] | None = None) -> None:
+    """All listeners, until SIGTERM or SIGINT, or until one of them ends; ``again`` is called at each SIGHUP."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    if again is not None and hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, again)
     tasks = [asyncio.create_task(listener.serve()) for listener in listeners]
     for task in tasks:
         task.add_done_callback(lambda task: stopping.set())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 import numpy as np
@@ -52,9 +52,21 @@ class EncryptedScorer:
         Raises:
             UsageError: it is for other parameters.
         """
-        if key.parameters != self.public.plan.parameters:
+        self._keys = {**self._keys, **self._fitting([key])}
+
+    def admit_only(self, keys: Iterable[EncryptionKey]) -> None:
+        """Let the owners of these keys ask from now on, and nobody else.
+
+        Raises:
+            UsageError: one is for other parameters; everything stays as it was.
+        """
+        self._keys = self._fitting(keys)
+
+    def _fitting(self, keys: Iterable[EncryptionKey]) -> dict[str, EncryptionKey]:
+        found = {key.id: key for key in keys}
+        if any(key.parameters != self.public.plan.parameters for key in found.values()):
             raise UsageError("Expected a key for the plan's parameters; the client makes one with SecretKey.generate(model.plan.parameters)")
-        self._keys[key.id] = key
+        return found
 
     @property
     def scored(self) -> Mapping[str, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tacit.encrypted import Client, Compiled, SecretKey
-from tacit.encrypted.serving import KeptMeter, Limits, Metrics, Remote, application
+from tacit.encrypted.serving import Clients, KeptMeter, Limits, Metrics, Remote, application
 from tacit.web import Tokens, WebServer
 
 from ..conftest import lacking, skipped
@@ -36,10 +36,9 @@ class Vendor:
         self.compiled, owners = compiled, {self.key.public.id: "hospital"}
         self.meter = KeptMeter(folder / "spent.db", budget=budget, owners=owners)
         self.scorer, self.metrics = compiled.scorer(meter=self.meter), Metrics()
-        self.scorer.admit(self.key.public)
         self.client = Client(compiled.public, self.key)
-        tokens = Tokens({"hospital": TOKEN, "other": OTHER})
-        self.app = application(self.scorer, tokens=tokens, owners=owners, limits=limits, metrics=self.metrics)
+        self.clients = Clients(self.scorer, tokens=Tokens({"hospital": TOKEN, "other": OTHER}), keys={"hospital": self.key.public})
+        self.app = application(self.clients, limits=limits, metrics=self.metrics)
 
     def ask(self, method: str, path: str, *, token: str | None = TOKEN, **more: Any) -> Any:
         headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tacit.encrypted import Client, Compiled, PublicModel, SecretKey
+from tacit.encrypted import Client, Compiled, Parameters, PublicModel, SecretKey
 from tacit.encrypted.serving import KeptMeter, Limits
 from tacit.encrypted.wire import Kind, prefix_of
-from tacit.errors import BudgetExceeded, Replayed, StorageError, UsageError
+from tacit.errors import BudgetExceeded, Replayed, StorageError, UsageError, WrongKey
+from tacit.web import Tokens
 
 from ..conftest import Patients
 from ..test_messages import rewritten, secret_bytes
-from .conftest import OTHER, Vendor
+from .conftest import OTHER, TOKEN, Vendor
 
 Start = Callable[..., Vendor]
 KEPT: dict[str, Vendor] = {}
@@ -186,6 +187,32 @@ def test_logs_and_metrics_hold_nothing_of_a_message(vendor: Start, patients: Pat
     assert one.key.public.id.encode() not in shown
     assert b"777.12" not in shown
     assert f"{margin:.5f}".encode() not in shown
+
+
+def test_clients_come_and_go_while_it_runs(vendor: Start, patients: Patients) -> None:
+    one = vendor(budget=3)
+    assert one.post(one.client.request(patients.some(2))).status_code == 200
+    late = SecretKey.generate(one.compiled.plan.parameters)
+    theirs = Client(one.compiled.public, late)
+    refused(one.post(theirs.request(patients.some(1)), token=OTHER), 403, "WrongKey")
+    third = "third-token-0123456789abcdef"
+    one.clients.replace(tokens=Tokens({"other": OTHER, "third": third}), keys={"other": late.public})
+    answer = one.post(theirs.request(patients.some(1)), token=OTHER)
+    assert theirs.open(answer.content).shape == (1, 1)
+    refused(one.post(one.client.request(patients.some(1))), 401, "Refused")
+    refused(one.post(one.client.request(patients.some(1)), token=third), 403, "WrongKey")
+    with pytest.raises(WrongKey):
+        one.scorer.score(one.client.request(patients.some(1)))
+    with pytest.raises(WrongKey):
+        one.meter.charge(one.key.public.id, number=1 << 40, rows=1)
+    both = Tokens({"hospital": TOKEN, "other": OTHER})
+    for keys in ({"hospital": one.key.public, "nobody": late.public}, {"hospital": SecretKey.generate(Parameters(4096, (54, 55), 12)).public}):
+        with pytest.raises(UsageError):
+            one.clients.replace(tokens=both, keys=keys)
+    refused(one.post(one.client.request(patients.some(1))), 401, "Refused")
+    one.clients.replace(tokens=both, keys={"hospital": one.key.public, "other": late.public})
+    refused(one.post(one.client.request(patients.some(2))), 403, "BudgetExceeded")
+    assert one.post(one.client.request(patients.some(1))).status_code == 200
 
 
 def test_a_meter_keeps_a_client_with_two_keys_to_one_budget(tmp_path: Any) -> None:

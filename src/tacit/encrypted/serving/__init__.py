@@ -13,11 +13,12 @@
 from __future__ import annotations
 
 from tacit.encrypted.serving.app import Limits, application
+from tacit.encrypted.serving.clients import Clients
 from tacit.encrypted.serving.kept import CLIENTS, PUBLIC, SPENT, KeptMeter, load_clients, load_compiled, load_public, save_compiled
 from tacit.encrypted.serving.metrics import Metrics
 from tacit.encrypted.serving.remote import Remote, Traffic
 
 __all__ = [
-    "CLIENTS", "PUBLIC", "SPENT", "KeptMeter", "Limits", "Metrics", "Remote", "Traffic", "application", "load_clients", "load_compiled",
+    "CLIENTS", "PUBLIC", "SPENT", "Clients", "KeptMeter", "Limits", "Metrics", "Remote", "Traffic", "application", "load_clients", "load_compiled",
     "load_public", "save_compiled",
 ]

@@ -7,18 +7,18 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tacit.encrypted.plan import Plan
-from tacit.encrypted.scorer import EncryptedScorer
+from tacit.encrypted.serving.clients import Clients
 from tacit.encrypted.serving.kept import KeptMeter
 from tacit.encrypted.serving.metrics import Metrics
 from tacit.encrypted.serving.refusals import Refusal, refusal_of, said
 from tacit.encrypted.wire import Kind, count, field, parse
 from tacit.errors import MissingExtra, StorageError, TacitError, UsageError, WrongKey
-from tacit.web import Bodies, BodyError, Tokens
+from tacit.web import Bodies, BodyError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -64,15 +64,11 @@ class Limits:
         return cls(size, 4 * size, rate, workers)
 
 
-def application(
-    scorer: EncryptedScorer, *, tokens: Tokens, owners: Mapping[str, str], limits: Limits | None = None, metrics: Metrics | None = None
-) -> FastAPI:
+def application(clients: Clients, *, limits: Limits | None = None, metrics: Metrics | None = None) -> FastAPI:
     """The application.
 
     Args:
-        scorer: with its clients' keys admitted.
-        tokens: who may ask.
-        owners: name of the token by id of the key: a key is of use with its owner's token only.
+        clients: who may ask, and the scorer that they ask; see `Clients.replace` for changing them while it runs.
         limits: how much is taken.
         metrics: where it is counted.
 
@@ -84,7 +80,7 @@ def application(
         from starlette.routing import Route
     except ImportError:
         raise MissingExtra("serve", purpose="listening for HTTP") from None
-    desk = _Desk(scorer, tokens, owners, (limits or Limits.of(scorer.public.plan), metrics or Metrics()))
+    desk = _Desk(clients, limits or Limits.of(clients.scorer.public.plan), metrics or Metrics())
     app = FastAPI(title="Tacit", docs_url=None, redoc_url=None, openapi_url=None, routes=[
         Route("/health/live", desk.live, methods=["GET"]),
         Route("/health/ready", desk.ready, methods=["GET"]),
@@ -100,19 +96,19 @@ def application(
 class _Desk:
     """What all paths share."""
 
-    def __init__(self, scorer: EncryptedScorer, tokens: Tokens, owners: Mapping[str, str], how: tuple[Limits, Metrics]) -> None:
-        self._scorer, self._tokens, self._owners = scorer, tokens, dict(owners)
-        self._limits, self._metrics = how
+    def __init__(self, clients: Clients, limits: Limits, metrics: Metrics) -> None:
+        self._scorer, self._clients = clients.scorer, clients
+        self._limits, self._metrics = limits, metrics
         self._bodies = Bodies(most_body=self._limits.most_body, most_held=self._limits.most_held)
         self._turns = asyncio.Semaphore(self._limits.workers)
-        self._asked: dict[str, deque[float]] = {name: deque() for name in tokens.names}
+        self._asked: dict[str, deque[float]] = {}
         self._ready = True
 
     def known(self, path: Callable[[Request, str], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """A path for those with a token, that answers every fault in one line and tells nobody else."""
 
         async def handle(request: Request) -> Response:
-            name = self._tokens.name_of(request.headers.get("authorization"))
+            name = self._clients.tokens.name_of(request.headers.get("authorization"))
             if name is None:
                 return self._refused(said(status=401, reason="a token is required", advice="send «Authorization: Bearer SECRET»"))
             try:
@@ -173,7 +169,7 @@ class _Desk:
 
     def _late(self, name: str) -> float:
         """Seconds until a client may ask again; counts the request if it may."""
-        now, asked = time.monotonic(), self._asked[name]
+        now, asked = time.monotonic(), self._asked.setdefault(name, deque())
         while asked and asked[0] <= now - _MINUTE:
             asked.popleft()
         if len(asked) >= self._limits.rate:
@@ -184,7 +180,7 @@ class _Desk:
     def _own(self, body: bytes, name: str) -> int:
         """The records of a request, if its key belongs to whoever shows the token."""
         header = parse(body, Kind.REQUEST).header
-        if self._owners.get(field(header, "key", str)) != name:
+        if self._clients.owners.get(field(header, "key", str)) != name:
             raise WrongKey("The request comes from a key that is not admitted for this token")
         return count(header, "rows", 1 << 40)
 

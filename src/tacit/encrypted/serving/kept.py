@@ -27,7 +27,7 @@ from tacit.encrypted.plan import choose
 from tacit.encrypted.public import PublicModel
 from tacit.encrypted.quantise import Quantised
 from tacit.encrypted.wire import MOST_BODY, MOST_HEADER, Kind, field, parse, prefix_of
-from tacit.errors import DataError, MessageDamaged, StorageError, UsageError
+from tacit.errors import DataError, MessageDamaged, StorageError, UsageError, WrongKey
 
 PUBLIC, WEIGHTS, SEALING, CLIENTS, SPENT = "public", "weights", "sealing.pem", "clients", "spent.db"
 _ENDING, _DOMAIN = ".pub", "tacit.encrypted.weights"
@@ -158,8 +158,19 @@ class KeptMeter(Meter):
             raise _unusable(path, error) from error
 
     def payer(self, key: str) -> str:
-        """The client whose key it is."""
-        return self._owners[key]
+        """The client whose key it is.
+
+        Raises:
+            WrongKey: it is nobody's any more.
+        """
+        owner = self._owners.get(key)
+        if owner is None:
+            raise WrongKey("The request comes from a key that is not admitted any more. Ask the model's owner")
+        return owner
+
+    def owned_by(self, owners: Mapping[str, str]) -> None:
+        """Other clients from now on; what was spent stays with its client, and old requests with their key."""
+        self._owners = dict(owners)
 
     def left(self, client: str) -> int | None:
         """Records that a client may still have scored."""

@@ -156,6 +156,9 @@ def test_sizes_are_checked_before_anything_is_allocated(parties: Parties, patien
     for rows in (1.0, "1", None, True):
         with pytest.raises(MessageDamaged, match="rows"):
             parties.scorer.score(rewritten(request, Kind.REQUEST, rows=rows))
+    for number in (-1, 1 << 63, 1 << 70):
+        with pytest.raises(MessageDamaged, match="number"):
+            parties.scorer.score(rewritten(request, Kind.REQUEST, number=number))
     with pytest.raises(DataError, match="1 to"):
         parties.client.request(patients.some(0))
 

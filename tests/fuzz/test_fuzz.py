@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-HARNESS, ROUNDS = (Path(__file__).with_name(name) for name in ("harness.py", "rounds.py"))
+HARNESS, ROUNDS, ENCRYPTED = (Path(__file__).with_name(name) for name in ("harness.py", "rounds.py", "encrypted.py"))
 NAMES = ("json", "syslog", "cef", "leef", "apache", "nginx", "auditd", "zeek", "csv", "syslog-stream", "relp-stream", "bulk", "hec", "packed")
 SECONDS = int(os.environ.get("TACIT_FUZZ_SECONDS", "30"))
 SEEDS = {
@@ -31,6 +31,10 @@ SEEDS = {
     "round-bytes": b"\x01\x00\x00\x00\x02{}\x00\x00\x00\x00\x00\x00\x00\x02{}",
     "connection-bytes": b"12345678\x06maskedvector",
     "relp-stream": b"1 open 30 relp_version=0\ncommands=syslog\n2 syslog 3 abc\n3 close 0\n",
+    "encrypted-request": bytes(range(1, 60)),
+    "encrypted-contribution": bytes(range(1, 60)),
+    "encrypted-bytes": b"\x00TACITENC\x01\x00\x02\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00{}",
+    "encrypted-endpoint": gzip.compress(b"TACITENC" * 30, mtime=0) + bytes(8),
     "bulk": b'{"index":{"_id":"1"}}\n{"a":1}\n{"delete":{"_id":"2"}}\n{"create":{"_index":"b"}}\n{"a":2}\n',
     "hec": b'{"event":"<34>1 - h a - - - x","time":1.5}{"event":{"a":1},"fields":{"b":2}}\n[{"event":"c"}]',
     "packed": b"\x00" + gzip.compress(b"abc" * 50, mtime=0),
@@ -49,6 +53,15 @@ def test_no_bytes_break_a_reader(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["site-round", "coordinator-round", "round-bytes", "connection-bytes"])
 def test_no_message_breaks_a_masked_round(name: str, tmp_path: Path) -> None:
     _fuzz(ROUNDS, name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.parametrize("name", ["encrypted-request", "encrypted-contribution", "encrypted-bytes", "encrypted-endpoint"])
+def test_no_message_breaks_a_scorer_or_an_evaluator(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("seal", reason="needs the extra «encrypted»")
+    pytest.importorskip("fastapi", reason="needs the extra «serve»")
+    _fuzz(ENCRYPTED, name, tmp_path)
 
 
 def _fuzz(harness: Path, name: str, tmp_path: Path) -> None:

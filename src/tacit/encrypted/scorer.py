@@ -19,6 +19,8 @@ from tacit.encrypted.wire import MOST_BODY, Kind, Message, count, field, parse
 from tacit.encrypted.words import Weights, Words
 from tacit.errors import MessageDamaged, PlanImpossible, UsageError, WrongKey, WrongModel
 
+_LARGEST_NUMBER = (1 << 63) - 1
+
 
 class EncryptedScorer:
     """Scores encrypted requests of admitted keys; `tacit.encrypted.compile` makes it.
@@ -86,8 +88,10 @@ class EncryptedScorer:
         """
         message = parse(request, Kind.REQUEST)
         key, rows = self._checked(message)
-        secret = opened_request(message, scorer=self._sealing, verify=key.verify)
         number: int = field(message.header, "number", int)
+        if not 0 <= number <= _LARGEST_NUMBER:  # which a database can hold
+            raise MessageDamaged("Expected a request with a number from 0 to 2^63 - 1. Encrypt again")
+        secret = opened_request(message, scorer=self._sealing, verify=key.verify)
         self.meter.charge(key.id, number=number, rows=rows)
         body = self._answer(message, key, rows)
         header = {"model": self.public.id, "key": key.id, "number": number, "whole": 1 if self._ring.raw else 2}

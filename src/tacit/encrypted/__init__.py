@@ -30,9 +30,10 @@ from tacit.encrypted.squares import SquareNetwork
 from tacit.encrypted.statistics import STATISTICS, Bars, Estimate, Statistics, statistic
 from tacit.encrypted.sums import Evaluator, KeyHolder, SumPlan, contribute
 from tacit.encrypted.survey import Survey, Terms
+from tacit.encrypted.training import SQUARES, fit_squares
 
 __all__ = [
-    "STATISTICS", "Agreement", "Bars", "Client", "Compiled", "EncryptedConversation", "EncryptedScorer", "EncryptedSites", "EncryptionKey",
+    "SQUARES", "STATISTICS", "Agreement", "Bars", "Client", "Compiled", "EncryptedConversation", "EncryptedScorer", "EncryptedSites", "EncryptionKey",
     "Encryptors", "Estimate", "Evaluator", "KeyHolder", "Parameters", "Plan", "PublicModel", "SecretKey", "Settings", "SquareNetwork", "Statistics",
-    "SumPlan", "Survey", "Terms", "compile", "contribute", "statistic",
+    "SumPlan", "Survey", "Terms", "compile", "contribute", "fit_squares", "statistic",
 ]

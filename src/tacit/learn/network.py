@@ -161,7 +161,7 @@ def _trained(
         session.local_records, lambda columns, rows: inputs_of(frame.binning, columns, rows), frame.target, columns=frame.binning.domain.names,
         rows_per_unit=plan.rows_per_unit, source=session.source,
     )
-    model = _network(width_of(frame.binning), shape.hidden, frame.target.outputs, run=plan.run)
+    model = network(width_of(frame.binning), shape.hidden, frame.target.outputs, run=plan.run)
     optimiser = torch.optim.Adam(model.parameters(), lr=shape.learning_rate)
     step = trainer(model, loss_of(frame.loss), optimiser, shape=(plan, first), data=data, conversation=conversation)
     averaged(step, shape)
@@ -178,7 +178,7 @@ def averaged(step: PrivateStep, shape: NetworkShape) -> None:
     step.engine.flat.values.copy_(mean)
 
 
-def _network(width: int, hidden: tuple[int, ...], outputs: int, *, run: str) -> nn.Sequential:
+def network(width: int, hidden: tuple[int, ...], outputs: int, *, run: str) -> nn.Sequential:
     """Starting weights are public: they follow from the run's name."""
     import torch
     from torch import nn

@@ -1,7 +1,7 @@
 """Our encrypted scores: ``python -m benchmarks.workers.encrypted linear|latency|trees|mlp|scaling|sums FOLDER [RECORDS]``.
 
-Trains with Tacit's own learners (the network of squares apart, which is trained without privacy, so that the row needs no PyTorch), writes what peers need to do the same into ``FOLDER/inputs.npz``, and
-prints CPU seconds per record as one JSON line.
+Trains with Tacit's own learners (the network of squares apart, which is trained without privacy, so that the row needs no PyTorch), writes what peers
+need to do the same into ``FOLDER/inputs.npz``, and prints CPU seconds per record as one JSON line.
 """
 
 from __future__ import annotations

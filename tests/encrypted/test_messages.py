@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import copy
+import logging
 import pickle
+import struct
+import traceback
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tacit.encrypted import Client, EncryptionKey, Parameters, PublicModel, SecretKey, Settings, compile
+from tacit.crypto import SigningKey
+from tacit.encrypted import (
+    Client,
+    EncryptionKey,
+    Evaluator,
+    KeyHolder,
+    Parameters,
+    PublicModel,
+    SecretKey,
+    Settings,
+    SumPlan,
+    compile,
+    contribute,
+)
 from tacit.encrypted.wire import Kind, parse, prefix_of
 from tacit.errors import (
     BudgetExceeded,
@@ -221,6 +239,64 @@ def test_a_secret_key_shows_itself_nowhere(parties: Parties, patients: Patients,
     assert not any(piece in text for piece in secret_bytes(key) for text in shown)
     assert not any(piece.hex() in text.decode("latin-1") for piece in secret_bytes(key) for text in shown)
     assert any(piece in key._secret.to_string() for piece in secret_bytes(key)), "the probe itself finds a key that is shown"
+
+
+def test_a_secret_key_is_in_no_log_no_traceback_and_no_message_of_a_sum(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    plan = SumPlan("s", 3, 100, 2, 2)
+    key, evaluators, signing = SecretKey.generate(plan.parameters), SigningKey.generate(), {name: SigningKey.generate() for name in "ab"}
+    evaluator = Evaluator(plan, key=key.public, contributors={name: own.public for name, own in signing.items()}, signing=evaluators)
+    sent = [contribute(plan, np.arange(3), who=name, key=key.public, signing=own) for name, own in signing.items()]
+    for message in sent:
+        evaluator.add(message)
+    holder, total, kept = KeyHolder(key, evaluator=evaluators.public, kept=tmp_path / "opened"), evaluator.total(), tmp_path / "key"
+    found = holder.open(plan, total)
+    key.save(kept, passphrase=PASSPHRASE)
+    (tmp_path / "cut").write_bytes(kept.read_bytes()[:-1])
+    shown = [*sent, total, found.tobytes(), (tmp_path / "opened").read_bytes(), repr(holder).encode(), str(vars(holder)).encode()]
+    wrong: list[Callable[[], object]] = [
+        lambda: holder.open(plan, total[:-1]), lambda: holder.open(SumPlan("t", 3, 100, 2, 2), total),
+        lambda: KeyHolder(key, evaluator=evaluators.public).open(plan, sent[0]),
+        lambda: SecretKey.load(tmp_path / "cut", passphrase=PASSPHRASE), lambda: SecretKey.load(kept, passphrase=PASSPHRASE + "!"),
+        lambda: key.encrypt(np.zeros((1, 3), np.int64)), lambda: key.decrypt(np.zeros((2, 1, 8), np.uint64)),
+    ]  # fmt: skip
+    for call in wrong:
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - of the library too: none may show what it is about
+            call()
+        trace = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        shown.append("".join(trace.format()).encode())
+    shown.append(caplog.text.encode())
+    pieces = secret_bytes(key)
+    written = [*pieces, *(piece.hex().encode() for piece in pieces), *(repr(piece)[2:-1].encode() for piece in pieces)]
+    assert not any(piece in text for piece in written for text in shown)
+
+
+HOSTILE = {
+    "rows": {"rows": 1 << 40}, "all rows": {"rows": (1 << 30) // 65_536}, "no rows": {"rows": -(1 << 70)}, "number": {"number": 1 << 4_000},
+    "key": {"key": "x" * 100_000}, "deep": {"session": [[[[[[[[[[]]]]]]]]]]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_sizes_take_no_memory(parties: Parties, patients: Patients, name: str) -> None:
+    """What is stated is compared with what is there before anything is made of it."""
+    request = parties.client.request(patients.some(1))
+    message = rewritten(request, Kind.REQUEST, **HOSTILE[name])
+    lengths = struct.pack("<IQ", (1 << 32) - 1, (1 << 64) - 1)
+    attempts: list[tuple[bytes, Callable[[bytes], object]]] = [
+        (message, parties.scorer.score), (message[:12] + lengths + message[24:], parties.scorer.score),
+        (message[:12] + lengths, PublicModel.from_bytes),
+        (b"TACITENC\x01\x00\x02\x00" + lengths + bytes(1_000), EncryptionKey.from_bytes),
+    ]  # fmt: skip
+    tracemalloc.start()
+    try:
+        for attempt, read in attempts:
+            with pytest.raises(TacitError):
+                read(attempt)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(message) + (1 << 20)
 
 
 def test_a_secret_key_under_a_passphrase(parties: Parties, patients: Patients, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "columns.h"
 #include "scanner.h"
 #include "texts.h"
 #include "urls.h"
@@ -26,6 +27,7 @@ struct State {
     std::vector<uint32_t> touched;  // rules with fresh values
     uint64_t round = 0;
     bool scanning = false;
+    std::string made;
     PyObject *lines = nullptr;  // keeps the bytes alive to which pieces point
     PyObject *resolve = nullptr;
 };
@@ -61,7 +63,13 @@ template <class Range, class Make> PyObject *list_of(const Range &range, Make ma
     if (found == nullptr) return nullptr;
     Py_ssize_t place = 0;
     for (const auto &item : range) {
-        PyObject *object = make(item);
+        PyObject *object;
+        try {
+            object = make(item);
+        } catch (...) {
+            Py_DECREF(found);
+            throw;
+        }
         if (object == nullptr) {
             Py_DECREF(found);
             return nullptr;
@@ -196,9 +204,11 @@ struct Busy {
     bool &flag_;
 };
 
-PyObject *kernel_scan(Kernel *self, PyObject *lines) {
+PyObject *kernel_scan(Kernel *self, PyObject *args) {
     State &own = *self->state;
-    if (!list_given(lines, -1)) return nullptr;
+    PyObject *lines;
+    int columns = 0;
+    if (!PyArg_ParseTuple(args, "O|p", &lines, &columns) || !list_given(lines, -1)) return nullptr;
     if (own.lines != nullptr) {
         PyErr_SetString(PyExc_RuntimeError, "expected one scan per batch");
         return nullptr;
@@ -207,7 +217,7 @@ PyObject *kernel_scan(Kernel *self, PyObject *lines) {
     try {
         // A tuple of our own: whoever has the list may change it.
         if ((own.lines = PyList_AsTuple(lines)) == nullptr) return nullptr;
-        own.scanner.failed = own.scanner.irregular = false;
+        own.scanner.begin(columns != 0);
         auto resolve = [&own](uint32_t parent, Text key, uint32_t number) -> int64_t {
             PyObject *answer = PyObject_CallFunction(own.resolve, "Is#I", parent, key.data(), static_cast<Py_ssize_t>(key.size()), number);
             int64_t code = answer == nullptr ? -1 : PyLong_AsLongLong(answer);
@@ -521,6 +531,10 @@ void expect(const State &own, size_t begin, size_t end) {
 
 // Calls `take` with each line that was read, treated. False if a value was not settled, or `take` says so.
 template <class Take> bool each_line(State &own, std::string &line, Take take) {
+    if (own.scanner.columns) {
+        PyErr_SetString(PyExc_RuntimeError, "expected lines, not columns, to be read");
+        return false;
+    }
     size_t place = 0;
     for (size_t number = 0; number < own.ends.size(); ++number) {
         expect(own, place, own.ends[number]);
@@ -566,9 +580,146 @@ PyObject *kernel_block(Kernel *self, PyObject *) {
     }
 }
 
+// The value of a piece as JSON, treated; empty if that was not worked out.
+Text value_of(State &own, const Piece &piece, std::string &made) {
+    if (piece.rule < 0) return Text(piece.place, piece.size);
+    Values &values = own.scanner.values[static_cast<size_t>(piece.rule)];
+    if (values.mode != SEARCHED) return values.out.has(piece.size) ? values.out.at(piece.size) : Text();
+    made.clear();
+    return written(own, piece, made) ? Text(made) : Text();
+}
+
+Text settled(State &own, const Piece &piece) {
+    Text raw = value_of(own, piece, own.made);
+    if (raw.empty()) throw std::runtime_error("expected every value to be settled");
+    return raw;
+}
+
+// The pieces of each key, keys in the order of their appearance.
+std::vector<Cells> gathered(State &own) {
+    std::vector<Cells> found;
+    std::vector<uint32_t> places(own.scanner.nodes.size(), NONE);
+    size_t piece = 0;
+    for (uint32_t row = 0; row < own.ends.size(); ++row)
+        for (; piece < own.ends[row]; ++piece) {
+            uint32_t node = own.scanner.pieces[piece].node;
+            if (places[node] == NONE) {
+                places[node] = static_cast<uint32_t>(found.size());
+                found.emplace_back().node = node;
+            }
+            found[places[node]].cells.push_back({row, static_cast<uint32_t>(piece)});
+        }
+    return found;
+}
+
+// Says what the values are.
+void classify(State &own, Cells &cells) {
+    uint32_t list = NONE;
+    for (const Cells::Cell &cell : cells.cells) {
+        const Piece &piece = own.scanner.pieces[cell.piece];
+        if (piece.rule == LIST) {
+            list = cell.row;
+            cells.lists = true;
+            continue;
+        }
+        bool text = piece.rule >= 0 && own.scanner.values[static_cast<size_t>(piece.rule)].mode == SEARCHED;
+        uint8_t kind = text ? static_cast<uint8_t>(TEXT) : kind_of(settled(own, piece));
+        cells.kinds |= kind;
+        cells.others |= kind != NOTHING && cell.row != list;
+    }
+}
+
+PyObject *bytes_of(Text bytes) { return PyBytes_FromStringAndSize(bytes.data(), static_cast<Py_ssize_t>(bytes.size())); }
+
+PyObject *valid_of(const Bits &valid) { return valid.missing() ? bytes_of(valid.bytes()) : Py_NewRef(Py_None); }
+
+// Values that are not all of one kind, as a JSON array.
+PyObject *mixed(State &own, const Cells &cells) {
+    std::string array = "[";
+    size_t place = 0;
+    for (uint32_t row = 0; row < own.ends.size(); ++row) {
+        if (row) array.push_back(',');
+        size_t first = place;
+        bool list = false;
+        for (; place < cells.cells.size() && cells.cells[place].row == row; ++place) {
+            const Piece &piece = own.scanner.pieces[cells.cells[place].piece];
+            if (piece.rule == LIST) {
+                list = true;
+                array.push_back('[');
+                continue;
+            }
+            if (list && place > first + 1) array.push_back(',');
+            array.append(settled(own, piece));
+        }
+        array.append(list ? "]" : place == first ? "null" : "");
+    }
+    return Py_BuildValue("IBOON", cells.node, static_cast<unsigned char>(MIXED), Py_None, Py_None, bytes_of(array.append("]")));
+}
+
+// Node, kind, lists (which rows hold one and where it ends), values (how many, which there are, where they end), their bytes.
+PyObject *column(State &own, const Cells &cells) {
+    uint8_t kind = cells.kind();
+    if (kind == MIXED) return mixed(own, cells);
+    if (kind == NOTHING && cells.lists) kind = TEXT;
+    Slots slots(kind);
+    Bits lists;
+    std::vector<int32_t> ends{0};
+    size_t place = 0;
+    for (uint32_t row = 0; row < own.ends.size(); ++row) {
+        bool list = false, some = false;
+        for (; place < cells.cells.size() && cells.cells[place].row == row; ++place) {
+            const Piece &piece = own.scanner.pieces[cells.cells[place].piece];
+            some = true;
+            if (piece.rule == LIST)
+                list = true;
+            else if (list || !cells.lists)
+                slots.add(settled(own, piece));
+        }
+        if (cells.lists) {
+            lists.add(list);
+            ends.push_back(static_cast<int32_t>(slots.size()));
+        } else if (!some) {
+            slots.add("null");
+        }
+    }
+    Text last(reinterpret_cast<const char *>(ends.data()), ends.size() * sizeof(int32_t));
+    PyObject *outer = cells.lists ? Py_BuildValue("NN", valid_of(lists), bytes_of(last)) : Py_NewRef(Py_None);
+    PyObject *inner = Py_BuildValue("INN", slots.size(), valid_of(slots.valid), bytes_of(slots.ends()));
+    return Py_BuildValue("IBNNN", cells.node, kind, outer, inner, bytes_of(slots.data()));
+}
+
+PyObject *kernel_columns(Kernel *self, PyObject *) {
+    State &own = *self->state;
+    if (!own.scanner.columns) {
+        PyErr_SetString(PyExc_RuntimeError, "expected columns, not lines, to be read");
+        return nullptr;
+    }
+    try {
+        std::vector<Cells> found = gathered(own);
+        for (Cells &cells : found) classify(own, cells);
+        return list_of(found, [&own](const Cells &cells) { return column(own, cells); });
+    } catch (const std::length_error &) {
+        Py_RETURN_NONE;
+    } catch (const std::exception &error) {
+        return failed(error);
+    }
+}
+
+PyObject *kernel_seen(Kernel *self, PyObject *) {
+    try {
+        std::vector<std::pair<size_t, uint8_t>> found;
+        const std::vector<Node> &nodes = self->state->scanner.nodes;
+        for (size_t node = 0; node < nodes.size(); ++node)
+            if (nodes[node].seen) found.emplace_back(node, nodes[node].seen);
+        return list_of(found, [](const auto &one) { return Py_BuildValue("nB", static_cast<Py_ssize_t>(one.first), one.second); });
+    } catch (const std::exception &error) {
+        return failed(error);
+    }
+}
+
 PyMethodDef METHODS[] = {
     {"begin", reinterpret_cast<PyCFunction>(kernel_begin), METH_NOARGS, "Begin a batch; bit 1: the dictionary was forgotten, bit 2: the keys were."},
-    {"scan", reinterpret_cast<PyCFunction>(kernel_scan), METH_O, "Read lines; gives the places of those that were not read, or None for a batch that is to be read elsewhere."},
+    {"scan", reinterpret_cast<PyCFunction>(kernel_scan), METH_VARARGS, "Read lines, as columns or not; gives the places of those that were not read, or None for a batch that is to be read elsewhere."},
     {"touched", reinterpret_cast<PyCFunction>(kernel_touched), METH_NOARGS, "Rules with new values."},
     {"fresh", reinterpret_cast<PyCFunction>(kernel_fresh), METH_O, "New values of a rule, as a JSON array."},
     {"settle", reinterpret_cast<PyCFunction>(kernel_settle), METH_VARARGS, "What became of the new values of a rule, as JSON texts."},
@@ -586,6 +737,8 @@ PyMethodDef METHODS[] = {
     {"plain", reinterpret_cast<PyCFunction>(kernel_plain), METH_O, "What became of texts, by number."},
     {"block", reinterpret_cast<PyCFunction>(kernel_block), METH_NOARGS, "The lines that were read, treated, each with a newline."},
     {"lines", reinterpret_cast<PyCFunction>(kernel_lines), METH_NOARGS, "The lines that were read, treated."},
+    {"columns", reinterpret_cast<PyCFunction>(kernel_columns), METH_NOARGS, "What was read as columns, treated: node, kind, lists, values; None if it is too much."},
+    {"seen", reinterpret_cast<PyCFunction>(kernel_seen), METH_NOARGS, "Nodes of a batch read as columns, and whether objects (1) or anything else (2) stood there."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -608,7 +761,7 @@ PyMODINIT_FUNC PyInit_tacit_kernel() {
     if (PyType_Ready(&KERNEL) < 0) return nullptr;
     PyObject *module = PyModule_Create(&MODULE);
     if (module == nullptr) return nullptr;
-    if (PyModule_AddObjectRef(module, "Kernel", reinterpret_cast<PyObject *>(&KERNEL)) < 0 || PyModule_AddIntConstant(module, "INTERFACE", 1) < 0) {
+    if (PyModule_AddObjectRef(module, "Kernel", reinterpret_cast<PyObject *>(&KERNEL)) < 0 || PyModule_AddIntConstant(module, "INTERFACE", 2) < 0) {
         Py_DECREF(module);
         return nullptr;
     }

@@ -61,7 +61,9 @@ class Slots {
 
     uint32_t size() const { return size_; }
 
-    void add(Text raw) {
+    // False, and nothing is added, for a value of another kind.
+    bool add(Text raw) {
+        if (raw[0] != 'n' && (kind_ == TEXT ? raw[0] != '"' : kind_of(raw) != kind_)) return false;
         bool some = kind_ != NOTHING && raw[0] != 'n';
         valid.add(some);
         ++size_;
@@ -75,6 +77,7 @@ class Slots {
         } else if (kind_ == BOOLEAN) {
             bits_.add(raw[0] == 't');
         }
+        return true;
     }
 
     Text data() const { return kind_ == BOOLEAN ? Text(bits_.bytes()) : Text(data_); }
@@ -86,7 +89,7 @@ class Slots {
   private:
     void text(Text raw) {
         Text inside = raw.substr(1, raw.size() - 2);
-        if (inside.find('\\') != Text::npos) {
+        if (std::memchr(inside.data(), '\\', inside.size()) != nullptr) {
             read_string(raw, plain_);
             inside = plain_;
         }
@@ -106,16 +109,10 @@ struct Cells {
         uint32_t row, piece;
     };
 
-    uint32_t node;
-    bool lists = false, others = false;  // whether some values are lists; whether some are none
-    uint8_t kinds = NOTHING;             // of all values, those in lists among them
+    uint32_t node = 0;
+    bool lists = false;      // whether the first of them is a list
+    uint8_t kind = NOTHING;  // of the first of them that is not null, which may stand in a list
     std::vector<Cell> cells;
-
-    // What its column is.
-    uint8_t kind() const {
-        bool one = (kinds & (kinds - 1)) == 0 && !(lists && (others || kinds == BOOLEAN));
-        return one ? kinds : static_cast<uint8_t>(MIXED);
-    }
 };
 
 }  // namespace tacit

@@ -29,6 +29,7 @@ struct State {
     bool scanning = false;
     std::string made;
     PyObject *lines = nullptr;  // keeps the bytes alive to which pieces point
+    PyObject *asked = nullptr;  // texts that somebody is asked about
     PyObject *resolve = nullptr;
 };
 
@@ -103,7 +104,7 @@ template <class Take> bool each(PyObject *list, Py_ssize_t expected, Take take) 
     return true;
 }
 
-bool filled(Kernel *self, PyObject *args) {
+bool made_of(Kernel *self, PyObject *args) {
     const char *modes;
     Py_ssize_t size;
     PyObject *resolve, *signs, *groups;
@@ -131,7 +132,7 @@ bool filled(Kernel *self, PyObject *args) {
 
 PyObject *kernel_new(PyTypeObject *type, PyObject *args, PyObject *) {
     Kernel *self = reinterpret_cast<Kernel *>(type->tp_alloc(type, 0));
-    if (self != nullptr && !filled(self, args)) Py_CLEAR(self);
+    if (self != nullptr && !made_of(self, args)) Py_CLEAR(self);
     return reinterpret_cast<PyObject *>(self);
 }
 
@@ -139,6 +140,7 @@ int kernel_traverse(Kernel *self, visitproc visit, void *arg) {
     if (self->state != nullptr) {
         Py_VISIT(self->state->resolve);
         Py_VISIT(self->state->lines);
+        Py_VISIT(self->state->asked);
     }
     return 0;
 }
@@ -147,6 +149,7 @@ int kernel_clear(Kernel *self) {
     if (self->state != nullptr) {
         Py_CLEAR(self->state->resolve);
         Py_CLEAR(self->state->lines);
+        Py_CLEAR(self->state->asked);
     }
     return 0;
 }
@@ -169,6 +172,7 @@ PyObject *kernel_begin(Kernel *self, PyObject *) {
     own.ends.clear();
     own.touched.clear();
     Py_CLEAR(own.lines);
+    Py_CLEAR(own.asked);
     ++own.round;
     if (own.texts.size() > MOST_TEXTS || own.texts.bytes() > MOST_BYTES) own.texts.clear(), flags |= 1;
     if (own.scanner.nodes.size() > MOST_NODES / 2) own.scanner.forget(), flags |= 2;
@@ -402,6 +406,12 @@ PyObject *kernel_unprepared(Kernel *self, PyObject *) {
             Py_XDECREF(texts);
             return nullptr;
         }
+        Py_XSETREF(self->state->asked, PyList_AsTuple(texts));
+        if (self->state->asked == nullptr) {
+            Py_DECREF(texts);
+            Py_DECREF(masks);
+            return nullptr;
+        }
         return Py_BuildValue("NN", texts, masks);
     } catch (const std::exception &error) {
         return failed(error);
@@ -430,7 +440,16 @@ PyObject *kernel_prepare(Kernel *self, PyObject *args) {
         return nullptr;
     }
     try {
-        if (!each(texts, size, [&](size_t place, Text text) { own.prepare(place, text, lasting[place] != 0); })) return nullptr;
+        if (!list_given(texts, size)) return nullptr;
+        PyObject *asked = self->state->asked;
+        for (Py_ssize_t place = 0; place < size; ++place) {
+            PyObject *object = PyList_GET_ITEM(texts, place);
+            bool same = asked != nullptr && place < PyTuple_GET_SIZE(asked) && object == PyTuple_GET_ITEM(asked, place);
+            Text text;
+            if (!same && !text_of(object, text)) return nullptr;
+            own.prepare(static_cast<size_t>(place), same ? nullptr : &text, lasting[place] != 0);
+        }
+        Py_CLEAR(self->state->asked);
         own.asked.clear();
     } catch (const std::exception &error) {
         return failed(error);
@@ -612,20 +631,14 @@ std::vector<Cells> gathered(State &own) {
     return found;
 }
 
-// Says what the values are.
+// Says what the first values are.
 void classify(State &own, Cells &cells) {
-    uint32_t list = NONE;
     for (const Cells::Cell &cell : cells.cells) {
         const Piece &piece = own.scanner.pieces[cell.piece];
-        if (piece.rule == LIST) {
-            list = cell.row;
+        if (piece.rule == LIST)
             cells.lists = true;
-            continue;
-        }
-        bool text = piece.rule >= 0 && own.scanner.values[static_cast<size_t>(piece.rule)].mode == SEARCHED;
-        uint8_t kind = text ? static_cast<uint8_t>(TEXT) : kind_of(settled(own, piece));
-        cells.kinds |= kind;
-        cells.others |= kind != NOTHING && cell.row != list;
+        else if ((cells.kind = kind_of(settled(own, piece))) != NOTHING)
+            return;
     }
 }
 
@@ -656,25 +669,34 @@ PyObject *mixed(State &own, const Cells &cells) {
     return Py_BuildValue("IBOON", cells.node, static_cast<unsigned char>(MIXED), Py_None, Py_None, bytes_of(array.append("]")));
 }
 
-// Node, kind, lists (which rows hold one and where it ends), values (how many, which there are, where they end), their bytes.
-PyObject *column(State &own, const Cells &cells) {
-    uint8_t kind = cells.kind();
-    if (kind == MIXED) return mixed(own, cells);
-    if (kind == NOTHING && cells.lists) kind = TEXT;
-    Slots slots(kind);
-    Bits lists;
-    std::vector<int32_t> ends{0};
+// Bring what values become into the processor's cache, those further on first.
+void expect_cells(const State &own, const Cells &cells, size_t place) {
+    for (size_t step = 0; step < 2; ++step) {
+        size_t ahead = place + (step == 0 ? 24 : 12);
+        if (ahead >= cells.cells.size()) continue;
+        const Piece &piece = own.scanner.pieces[cells.cells[ahead].piece];
+        if (piece.rule >= 0) own.scanner.values[static_cast<size_t>(piece.rule)].out.expect(piece.size, static_cast<int>(step));
+    }
+}
+
+// Fills a column whose values are of one kind, all in lists or none; false if they are not.
+bool filled(State &own, const Cells &cells, Slots &slots, Bits &lists, std::vector<int32_t> &ends) {
     size_t place = 0;
     for (uint32_t row = 0; row < own.ends.size(); ++row) {
         bool list = false, some = false;
         for (; place < cells.cells.size() && cells.cells[place].row == row; ++place) {
             const Piece &piece = own.scanner.pieces[cells.cells[place].piece];
+            expect_cells(own, cells, place);
             some = true;
-            if (piece.rule == LIST)
+            if (piece.rule == LIST) {
                 list = true;
-            else if (list || !cells.lists)
-                slots.add(settled(own, piece));
+            } else {
+                Text raw = settled(own, piece);
+                bool fits = list || !cells.lists ? slots.add(raw) : raw[0] == 'n';
+                if (!fits) return false;
+            }
         }
+        if (list && !cells.lists) return false;
         if (cells.lists) {
             lists.add(list);
             ends.push_back(static_cast<int32_t>(slots.size()));
@@ -682,6 +704,16 @@ PyObject *column(State &own, const Cells &cells) {
             slots.add("null");
         }
     }
+    return true;
+}
+
+// Node, kind, lists (which rows hold one and where it ends), values (how many, which there are, where they end), their bytes.
+PyObject *column(State &own, const Cells &cells) {
+    uint8_t kind = cells.lists && cells.kind == NOTHING ? static_cast<uint8_t>(TEXT) : cells.kind;
+    Slots slots(kind);
+    Bits lists;
+    std::vector<int32_t> ends{0};
+    if (kind == MIXED || (cells.lists && kind == BOOLEAN) || !filled(own, cells, slots, lists, ends)) return mixed(own, cells);
     Text last(reinterpret_cast<const char *>(ends.data()), ends.size() * sizeof(int32_t));
     PyObject *outer = cells.lists ? Py_BuildValue("NN", valid_of(lists), bytes_of(last)) : Py_NewRef(Py_None);
     PyObject *inner = Py_BuildValue("INN", slots.size(), valid_of(slots.valid), bytes_of(slots.ends()));

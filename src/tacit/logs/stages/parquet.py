@@ -15,6 +15,8 @@ from tacit.logs.anonymise import Anonymiser, Values
 from tacit.logs.formats import Event
 from tacit.logs.policies import SourcePolicy
 
+_ROWS, _BYTES = 100_000, 64 << 20
+"""Of a group of rows: smaller ones are written more slowly, larger ones need more memory."""
 WRONG_TYPE = "a value of another type than its column"
 
 
@@ -33,6 +35,7 @@ class ParquetSink:
         self._named = [path for path, rule in policy.fields.items() if "*" not in path and rule.treatment != "drop"]
         self._writer: pq.ParquetWriter | None = None
         self._schema: pa.Schema | None = None
+        self._waiting: list[pa.Table] = []
 
     def write(self, anonymiser: Anonymiser, events: Iterable[Event]) -> tuple[int, list[tuple[int, str]], Counter[str]]:
         """See `Sink`."""
@@ -49,16 +52,25 @@ class ParquetSink:
         table = pa.Table.from_arrays(arrays, schema=schema)
         if wrong:
             table = table.filter(pa.array([place not in wrong for place in range(len(found.places))]))
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
-        self._writer.write_table(table)
+        self._waiting.append(table)
+        if sum(part.num_rows for part in self._waiting) >= _ROWS or sum(part.nbytes for part in self._waiting) >= _BYTES:
+            self._write()
         return table.num_rows, [*found.refused, *((found.places[place], WRONG_TYPE) for place in sorted(wrong))], found.unknown
 
     def close(self) -> None:
         """Finish the file, also if it holds no event."""
+        self._write()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self) -> None:
+        """What waits goes out as a group of rows."""
+        schema = self._schema or self._first(dict.fromkeys(self._named))
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file, self._first(dict.fromkeys(self._named)), compression="zstd")
-        self._writer.close()
+            self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting))
+            self._waiting.clear()
 
     def _first(self, columns: dict[str, Values | None]) -> pa.Schema:
         fields = [pa.field(path, _type(values)) for path, values in columns.items()]

@@ -2,7 +2,6 @@
 // value, and the values one after the other.
 #pragma once
 
-#include <algorithm>
 #include <limits>
 #include <stdexcept>
 
@@ -55,27 +54,32 @@ class Bits {
 // Values of one kind, given as JSON.
 class Slots {
   public:
-    explicit Slots(uint8_t kind) : kind_(kind) {
-        if (kind == TEXT) ends_.push_back(0);
-    }
+    Bits valid;
+
+    uint8_t kind() const { return kind_; }
 
     uint32_t size() const { return size_; }
 
+    // Says of which kind values are, after some that are null.
+    void become(uint8_t kind) {
+        kind_ = kind;
+        if (kind == TEXT) ends_.assign(size_ + 1, 0);
+        if (kind == INTEGER) data_.assign(size_ * sizeof(int64_t), '\0');
+        for (uint32_t place = 0; kind == BOOLEAN && place < size_; ++place) bits_.add(false);
+    }
+
+    void missing() { next(false); }
+
     // False, and nothing is added, for a value of another kind.
     bool add(Text raw) {
-        if (raw[0] != 'n' && (kind_ == TEXT ? raw[0] != '"' : kind_of(raw) != kind_)) return false;
-        bool some = kind_ != NOTHING && raw[0] != 'n';
-        valid.add(some);
-        ++size_;
+        if (raw[0] == 'n') return missing(), true;
+        if (kind_ == NOTHING) become(kind_of(raw));
+        if (kind_ == MIXED || (kind_ == TEXT ? raw[0] != '"' : kind_of(raw) != kind_)) return false;
         if (kind_ == TEXT) {
-            if (some) text(raw);
-            if (data_.size() > std::numeric_limits<int32_t>::max()) throw std::length_error("more text than a column holds");
-            ends_.push_back(static_cast<int32_t>(data_.size()));
-        } else if (kind_ == INTEGER) {
-            int64_t value = some ? integer_of(raw) : 0;
-            data_.append(reinterpret_cast<const char *>(&value), sizeof value);
-        } else if (kind_ == BOOLEAN) {
-            bits_.add(raw[0] == 't');
+            text(raw.substr(1, raw.size() - 2), raw);
+            next(true);
+        } else {
+            next(true, kind_ == INTEGER ? integer_of(raw) : raw[0] == 't');
         }
         return true;
     }
@@ -84,35 +88,86 @@ class Slots {
 
     Text ends() const { return Text(reinterpret_cast<const char *>(ends_.data()), ends_.size() * sizeof(int32_t)); }
 
-    Bits valid;
-
   private:
-    void text(Text raw) {
-        Text inside = raw.substr(1, raw.size() - 2);
+    void next(bool some, int64_t value = 0) {
+        valid.add(some);
+        ++size_;
+        if (kind_ == TEXT) ends_.push_back(static_cast<int32_t>(data_.size()));
+        if (kind_ == INTEGER) data_.append(reinterpret_cast<const char *>(&value), sizeof value);
+        if (kind_ == BOOLEAN) bits_.add(value != 0);
+    }
+
+    void text(Text inside, Text raw) {
         if (std::memchr(inside.data(), '\\', inside.size()) != nullptr) {
             read_string(raw, plain_);
             inside = plain_;
         }
+        if (data_.size() + inside.size() > std::numeric_limits<int32_t>::max()) throw std::length_error("more text than a column holds");
         data_.append(inside);
     }
 
-    uint8_t kind_;
+    uint8_t kind_ = NOTHING;
     uint32_t size_ = 0;
     std::string data_, plain_;
     std::vector<int32_t> ends_;
     Bits bits_;
 };
 
-// The values of one key, in the order of rows.
-struct Cells {
-    struct Cell {
-        uint32_t row, piece;
-    };
+// What stands at one key, row by row: values of one kind, or lists of them.
+class Column {
+  public:
+    explicit Column(uint32_t node) : node(node) {}
 
-    uint32_t node = 0;
-    bool lists = false;      // whether the first of them is a list
-    uint8_t kind = NOTHING;  // of the first of them that is not null, which may stand in a list
-    std::vector<Cell> cells;
+    uint32_t node;
+    bool mixed = false;  // there are values of several kinds: it is to be written otherwise
+    bool lists = false;
+    Slots slots;
+    Bits present;                   // which rows hold a list
+    std::vector<int32_t> ends{0};  // where each list ends
+
+    void list(uint32_t row) {
+        if (rows_ == 0 && slots.kind() == NOTHING) lists = true;
+        if (!lists) mixed = true;
+        if (mixed) return;
+        fill(row);
+        close(true);
+    }
+
+    void value(uint32_t row, Text raw) {
+        bool inside = lists && rows_ == row + 1;
+        if (raw[0] == 'n' && !inside) return;
+        if (lists && !inside) mixed = true;
+        if (mixed) return;
+        if (!lists) fill(row);
+        mixed = !slots.add(raw) || (lists && slots.kind() == BOOLEAN);
+        if (lists)
+            ends.back() = static_cast<int32_t>(slots.size());
+        else
+            ++rows_;
+    }
+
+    // Rows up to this one have nothing more.
+    void fill(uint32_t row) {
+        while (rows_ < row)
+            if (lists)
+                close(false);
+            else
+                slots.missing(), ++rows_;
+    }
+
+    void end(uint32_t rows) {
+        fill(rows);
+        if (lists && slots.kind() == NOTHING) slots.become(TEXT);
+    }
+
+  private:
+    void close(bool some) {
+        present.add(some);
+        ends.push_back(static_cast<int32_t>(slots.size()));
+        ++rows_;
+    }
+
+    uint32_t rows_ = 0;
 };
 
 }  // namespace tacit

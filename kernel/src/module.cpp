@@ -104,7 +104,7 @@ template <class Take> bool each(PyObject *list, Py_ssize_t expected, Take take) 
     return true;
 }
 
-bool made_of(Kernel *self, PyObject *args) {
+bool filled(Kernel *self, PyObject *args) {
     const char *modes;
     Py_ssize_t size;
     PyObject *resolve, *signs, *groups;
@@ -132,7 +132,7 @@ bool made_of(Kernel *self, PyObject *args) {
 
 PyObject *kernel_new(PyTypeObject *type, PyObject *args, PyObject *) {
     Kernel *self = reinterpret_cast<Kernel *>(type->tp_alloc(type, 0));
-    if (self != nullptr && !made_of(self, args)) Py_CLEAR(self);
+    if (self != nullptr && !filled(self, args)) Py_CLEAR(self);
     return reinterpret_cast<PyObject *>(self);
 }
 
@@ -614,110 +614,66 @@ Text settled(State &own, const Piece &piece) {
     return raw;
 }
 
-// The pieces of each key, keys in the order of their appearance.
-std::vector<Cells> gathered(State &own) {
-    std::vector<Cells> found;
-    std::vector<uint32_t> places(own.scanner.nodes.size(), NONE);
-    size_t piece = 0;
-    for (uint32_t row = 0; row < own.ends.size(); ++row)
-        for (; piece < own.ends[row]; ++piece) {
-            uint32_t node = own.scanner.pieces[piece].node;
-            if (places[node] == NONE) {
-                places[node] = static_cast<uint32_t>(found.size());
-                found.emplace_back().node = node;
-            }
-            found[places[node]].cells.push_back({row, static_cast<uint32_t>(piece)});
-        }
-    return found;
-}
-
-// Says what the first values are.
-void classify(State &own, Cells &cells) {
-    for (const Cells::Cell &cell : cells.cells) {
-        const Piece &piece = own.scanner.pieces[cell.piece];
-        if (piece.rule == LIST)
-            cells.lists = true;
-        else if ((cells.kind = kind_of(settled(own, piece))) != NOTHING)
-            return;
-    }
-}
-
 PyObject *bytes_of(Text bytes) { return PyBytes_FromStringAndSize(bytes.data(), static_cast<Py_ssize_t>(bytes.size())); }
 
 PyObject *valid_of(const Bits &valid) { return valid.missing() ? bytes_of(valid.bytes()) : Py_NewRef(Py_None); }
 
-// Values that are not all of one kind, as a JSON array.
-PyObject *mixed(State &own, const Cells &cells) {
+// The columns of a batch, row by row, keys in the order of their appearance.
+std::vector<Column> gathered(State &own) {
+    std::vector<Column> found;
+    std::vector<uint32_t> places(own.scanner.nodes.size(), NONE);
+    size_t place = 0;
+    for (uint32_t row = 0; row < own.ends.size(); ++row) {
+        expect(own, place, own.ends[row]);
+        for (; place < own.ends[row]; ++place) {
+            const Piece &piece = own.scanner.pieces[place];
+            if (places[piece.node] == NONE) {
+                places[piece.node] = static_cast<uint32_t>(found.size());
+                found.emplace_back(piece.node);
+            }
+            Column &column = found[places[piece.node]];
+            if (piece.rule == LIST)
+                column.list(row);
+            else
+                column.value(row, settled(own, piece));
+        }
+    }
+    for (Column &column : found) column.end(static_cast<uint32_t>(own.ends.size()));
+    return found;
+}
+
+// All that stands at a key, as a JSON array.
+std::string array_of(State &own, uint32_t node) {
     std::string array = "[";
     size_t place = 0;
     for (uint32_t row = 0; row < own.ends.size(); ++row) {
         if (row) array.push_back(',');
-        size_t first = place;
-        bool list = false;
-        for (; place < cells.cells.size() && cells.cells[place].row == row; ++place) {
-            const Piece &piece = own.scanner.pieces[cells.cells[place].piece];
+        bool list = false, some = false;
+        for (; place < own.ends[row]; ++place) {
+            const Piece &piece = own.scanner.pieces[place];
+            if (piece.node != node) continue;
             if (piece.rule == LIST) {
                 list = true;
                 array.push_back('[');
                 continue;
             }
-            if (list && place > first + 1) array.push_back(',');
+            if (list && some) array.push_back(',');
+            some = true;
             array.append(settled(own, piece));
         }
-        array.append(list ? "]" : place == first ? "null" : "");
+        array.append(list ? "]" : some ? "" : "null");
     }
-    return Py_BuildValue("IBOON", cells.node, static_cast<unsigned char>(MIXED), Py_None, Py_None, bytes_of(array.append("]")));
-}
-
-// Bring what values become into the processor's cache, those further on first.
-void expect_cells(const State &own, const Cells &cells, size_t place) {
-    for (size_t step = 0; step < 2; ++step) {
-        size_t ahead = place + (step == 0 ? 24 : 12);
-        if (ahead >= cells.cells.size()) continue;
-        const Piece &piece = own.scanner.pieces[cells.cells[ahead].piece];
-        if (piece.rule >= 0) own.scanner.values[static_cast<size_t>(piece.rule)].out.expect(piece.size, static_cast<int>(step));
-    }
-}
-
-// Fills a column whose values are of one kind, all in lists or none; false if they are not.
-bool filled(State &own, const Cells &cells, Slots &slots, Bits &lists, std::vector<int32_t> &ends) {
-    size_t place = 0;
-    for (uint32_t row = 0; row < own.ends.size(); ++row) {
-        bool list = false, some = false;
-        for (; place < cells.cells.size() && cells.cells[place].row == row; ++place) {
-            const Piece &piece = own.scanner.pieces[cells.cells[place].piece];
-            expect_cells(own, cells, place);
-            some = true;
-            if (piece.rule == LIST) {
-                list = true;
-            } else {
-                Text raw = settled(own, piece);
-                bool fits = list || !cells.lists ? slots.add(raw) : raw[0] == 'n';
-                if (!fits) return false;
-            }
-        }
-        if (list && !cells.lists) return false;
-        if (cells.lists) {
-            lists.add(list);
-            ends.push_back(static_cast<int32_t>(slots.size()));
-        } else if (!some) {
-            slots.add("null");
-        }
-    }
-    return true;
+    return array.append("]");
 }
 
 // Node, kind, lists (which rows hold one and where it ends), values (how many, which there are, where they end), their bytes.
-PyObject *column(State &own, const Cells &cells) {
-    uint8_t kind = cells.lists && cells.kind == NOTHING ? static_cast<uint8_t>(TEXT) : cells.kind;
-    Slots slots(kind);
-    Bits lists;
-    std::vector<int32_t> ends{0};
-    if (kind == MIXED || (cells.lists && kind == BOOLEAN) || !filled(own, cells, slots, lists, ends)) return mixed(own, cells);
-    Text last(reinterpret_cast<const char *>(ends.data()), ends.size() * sizeof(int32_t));
-    PyObject *outer = cells.lists ? Py_BuildValue("NN", valid_of(lists), bytes_of(last)) : Py_NewRef(Py_None);
+PyObject *parts_of(State &own, const Column &column) {
+    if (column.mixed) return Py_BuildValue("IBOON", column.node, static_cast<unsigned char>(MIXED), Py_None, Py_None, bytes_of(array_of(own, column.node)));
+    const Slots &slots = column.slots;
+    Text ends(reinterpret_cast<const char *>(column.ends.data()), column.ends.size() * sizeof(int32_t));
+    PyObject *outer = column.lists ? Py_BuildValue("NN", valid_of(column.present), bytes_of(ends)) : Py_NewRef(Py_None);
     PyObject *inner = Py_BuildValue("INN", slots.size(), valid_of(slots.valid), bytes_of(slots.ends()));
-    return Py_BuildValue("IBNNN", cells.node, kind, outer, inner, bytes_of(slots.data()));
+    return Py_BuildValue("IBNNN", column.node, slots.kind(), outer, inner, bytes_of(slots.data()));
 }
 
 PyObject *kernel_columns(Kernel *self, PyObject *) {
@@ -727,9 +683,7 @@ PyObject *kernel_columns(Kernel *self, PyObject *) {
         return nullptr;
     }
     try {
-        std::vector<Cells> found = gathered(own);
-        for (Cells &cells : found) classify(own, cells);
-        return list_of(found, [&own](const Cells &cells) { return column(own, cells); });
+        return list_of(gathered(own), [&own](const Column &column) { return parts_of(own, column); });
     } catch (const std::length_error &) {
         Py_RETURN_NONE;
     } catch (const std::exception &error) {

@@ -82,6 +82,8 @@ class Scrubber:
         self._tokens: dict[str, str] = {}
         self._holding: dict[str, list[str]] = {}
         self._seen = 0
+        self._told: set[str] = set()
+        """Names that were announced before: as long as none is forgotten, to look at one again changes nothing."""
 
     def texts(self, texts: Sequence[str], *, depth: int = 0) -> list[str]:
         """The texts with everything found replaced, in the same order."""
@@ -168,15 +170,20 @@ class Scrubber:
 
     def _learn(self, people: Iterable[str], machines: Iterable[str], accounts: Iterable[str]) -> None:
         """Names that the texts themselves announce go into the dictionary first."""
+        if len(self._told) > _MOST_TOKENS or not self._identities.whole:
+            self._told.clear()
         for name in people:
-            self._name(name)
+            if name not in self._told:
+                self._told.add(name)
+                self._name(name)
         for name in machines:
             low = name.lower()
             if free(low) and not low.endswith(FILES) and not any(part in COMMON for part in low.split(".")):
                 self._names.host(name)
         for found in accounts:
             domain, _, name = found.partition("\\")
-            if domain.lower() in self._identities:
+            if name not in self._told and domain.lower() in self._identities:
+                self._told.add(name)
                 self._name(name)
 
     def _learn_peers(self, machines: Iterable[str]) -> None:

@@ -56,6 +56,14 @@ def outcome(anonymiser: Anonymiser, lines: list[bytes]) -> tuple[object, ...]:
     return treated.events, treated.places, read.places, sorted(read.damaged)
 
 
+def columns(anonymiser: Anonymiser, lines: list[bytes]) -> tuple[object, ...]:
+    """The same as columns."""
+    read = Lines(lines, by_name("ecs"))
+    table = anonymiser.arrays(read)
+    found = {path: values if isinstance(values, list) else values.to_pylist() for path, values in table.columns.items()}
+    return found, table.places, read.places, sorted(read.damaged)
+
+
 def main(arguments: list[str]) -> int:
     """Compare until the time is over."""
     seconds, seed = float(arguments[0]), int(arguments[1]) if len(arguments) > 1 else time.time_ns()
@@ -72,13 +80,11 @@ def main(arguments: list[str]) -> int:
             sys.exit("the kernel is not installed")
         for _ in range(20):
             batch = [mutated(draw.choice(lines), draw) for _ in range(draw.randrange(1, 40))]
-            one, other = outcome(fast, batch), outcome(slow, batch)
-            if one != other:
-                print(f"seed {seed}, round {rounds}: not the same")
-                for first, second in zip(one[0], other[0], strict=False):
-                    if first != second:
-                        print(first, second, sep="\n")
-                return 1
+            for way in draw.choice(((outcome,), (columns,), (columns, outcome))):
+                one, other = way(fast, batch), way(slow, batch)
+                if one != other:
+                    print(f"seed {seed}, round {rounds}, {way.__name__}: not the same", one, other, sep="\n")
+                    return 1
             rounds += 1
     print(f"{rounds:,} batches, nothing found")
     return 0

@@ -37,7 +37,9 @@ def batch(_options: Options) -> Measured:
     details = {
         "lines": lines, "without_the_compiled_reader": plain, "parquet": parquet, "json_hmac": script, "rsyslog_mmanon": mmanon or "not installed",
         "notes": "Events of some 640 bytes, half of the URLs and command lines new. The script leaves names in free text; mmanon replaces "
-        "addresses only. JSON lines are read by the compiled reader where tacit-kernel is installed; Parquet is not.",
+        "addresses only. Lines are read by the compiled reader where tacit-kernel is installed, for JSON lines and for Parquet. "
+        "Of what Parquet takes then, an eighth is writing the file, a quarter compiled code that reads lines and fills columns; the most is what "
+        "texts and addresses that are new become.",
     }
     return Measured(_rate(lines), "events per CPU second", "json and hmac, a script", _rate(script), tuple(checks), details)
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "columns.h"
 #include "scanner.h"
 #include "texts.h"
 #include "urls.h"
@@ -26,7 +27,9 @@ struct State {
     std::vector<uint32_t> touched;  // rules with fresh values
     uint64_t round = 0;
     bool scanning = false;
+    std::string made;
     PyObject *lines = nullptr;  // keeps the bytes alive to which pieces point
+    PyObject *asked = nullptr;  // texts that somebody is asked about
     PyObject *resolve = nullptr;
 };
 
@@ -61,7 +64,13 @@ template <class Range, class Make> PyObject *list_of(const Range &range, Make ma
     if (found == nullptr) return nullptr;
     Py_ssize_t place = 0;
     for (const auto &item : range) {
-        PyObject *object = make(item);
+        PyObject *object;
+        try {
+            object = make(item);
+        } catch (...) {
+            Py_DECREF(found);
+            throw;
+        }
         if (object == nullptr) {
             Py_DECREF(found);
             return nullptr;
@@ -131,6 +140,7 @@ int kernel_traverse(Kernel *self, visitproc visit, void *arg) {
     if (self->state != nullptr) {
         Py_VISIT(self->state->resolve);
         Py_VISIT(self->state->lines);
+        Py_VISIT(self->state->asked);
     }
     return 0;
 }
@@ -139,6 +149,7 @@ int kernel_clear(Kernel *self) {
     if (self->state != nullptr) {
         Py_CLEAR(self->state->resolve);
         Py_CLEAR(self->state->lines);
+        Py_CLEAR(self->state->asked);
     }
     return 0;
 }
@@ -161,6 +172,7 @@ PyObject *kernel_begin(Kernel *self, PyObject *) {
     own.ends.clear();
     own.touched.clear();
     Py_CLEAR(own.lines);
+    Py_CLEAR(own.asked);
     ++own.round;
     if (own.texts.size() > MOST_TEXTS || own.texts.bytes() > MOST_BYTES) own.texts.clear(), flags |= 1;
     if (own.scanner.nodes.size() > MOST_NODES / 2) own.scanner.forget(), flags |= 2;
@@ -196,9 +208,11 @@ struct Busy {
     bool &flag_;
 };
 
-PyObject *kernel_scan(Kernel *self, PyObject *lines) {
+PyObject *kernel_scan(Kernel *self, PyObject *args) {
     State &own = *self->state;
-    if (!list_given(lines, -1)) return nullptr;
+    PyObject *lines;
+    int columns = 0;
+    if (!PyArg_ParseTuple(args, "O|p", &lines, &columns) || !list_given(lines, -1)) return nullptr;
     if (own.lines != nullptr) {
         PyErr_SetString(PyExc_RuntimeError, "expected one scan per batch");
         return nullptr;
@@ -207,7 +221,7 @@ PyObject *kernel_scan(Kernel *self, PyObject *lines) {
     try {
         // A tuple of our own: whoever has the list may change it.
         if ((own.lines = PyList_AsTuple(lines)) == nullptr) return nullptr;
-        own.scanner.failed = own.scanner.irregular = false;
+        own.scanner.begin(columns != 0);
         auto resolve = [&own](uint32_t parent, Text key, uint32_t number) -> int64_t {
             PyObject *answer = PyObject_CallFunction(own.resolve, "Is#I", parent, key.data(), static_cast<Py_ssize_t>(key.size()), number);
             int64_t code = answer == nullptr ? -1 : PyLong_AsLongLong(answer);
@@ -392,6 +406,12 @@ PyObject *kernel_unprepared(Kernel *self, PyObject *) {
             Py_XDECREF(texts);
             return nullptr;
         }
+        Py_XSETREF(self->state->asked, PyList_AsTuple(texts));
+        if (self->state->asked == nullptr) {
+            Py_DECREF(texts);
+            Py_DECREF(masks);
+            return nullptr;
+        }
         return Py_BuildValue("NN", texts, masks);
     } catch (const std::exception &error) {
         return failed(error);
@@ -420,7 +440,16 @@ PyObject *kernel_prepare(Kernel *self, PyObject *args) {
         return nullptr;
     }
     try {
-        if (!each(texts, size, [&](size_t place, Text text) { own.prepare(place, text, lasting[place] != 0); })) return nullptr;
+        if (!list_given(texts, size)) return nullptr;
+        PyObject *asked = self->state->asked;
+        for (Py_ssize_t place = 0; place < size; ++place) {
+            PyObject *object = PyList_GET_ITEM(texts, place);
+            bool same = asked != nullptr && place < PyTuple_GET_SIZE(asked) && object == PyTuple_GET_ITEM(asked, place);
+            Text text;
+            if (!same && !text_of(object, text)) return nullptr;
+            own.prepare(static_cast<size_t>(place), same ? nullptr : &text, lasting[place] != 0);
+        }
+        Py_CLEAR(self->state->asked);
         own.asked.clear();
     } catch (const std::exception &error) {
         return failed(error);
@@ -521,6 +550,10 @@ void expect(const State &own, size_t begin, size_t end) {
 
 // Calls `take` with each line that was read, treated. False if a value was not settled, or `take` says so.
 template <class Take> bool each_line(State &own, std::string &line, Take take) {
+    if (own.scanner.columns) {
+        PyErr_SetString(PyExc_RuntimeError, "expected lines, not columns, to be read");
+        return false;
+    }
     size_t place = 0;
     for (size_t number = 0; number < own.ends.size(); ++number) {
         expect(own, place, own.ends[number]);
@@ -566,9 +599,113 @@ PyObject *kernel_block(Kernel *self, PyObject *) {
     }
 }
 
+// The value of a piece as JSON, treated; empty if that was not worked out.
+Text value_of(State &own, const Piece &piece, std::string &made) {
+    if (piece.rule < 0) return Text(piece.place, piece.size);
+    Values &values = own.scanner.values[static_cast<size_t>(piece.rule)];
+    if (values.mode != SEARCHED) return values.out.has(piece.size) ? values.out.at(piece.size) : Text();
+    made.clear();
+    return written(own, piece, made) ? Text(made) : Text();
+}
+
+Text settled(State &own, const Piece &piece) {
+    Text raw = value_of(own, piece, own.made);
+    if (raw.empty()) throw std::runtime_error("expected every value to be settled");
+    return raw;
+}
+
+PyObject *bytes_of(Text bytes) { return PyBytes_FromStringAndSize(bytes.data(), static_cast<Py_ssize_t>(bytes.size())); }
+
+PyObject *valid_of(const Bits &valid) { return valid.missing() ? bytes_of(valid.bytes()) : Py_NewRef(Py_None); }
+
+// The columns of a batch, row by row, keys in the order of their appearance.
+std::vector<Column> gathered(State &own) {
+    std::vector<Column> found;
+    std::vector<uint32_t> places(own.scanner.nodes.size(), NONE);
+    size_t place = 0;
+    for (uint32_t row = 0; row < own.ends.size(); ++row) {
+        expect(own, place, own.ends[row]);
+        for (; place < own.ends[row]; ++place) {
+            const Piece &piece = own.scanner.pieces[place];
+            if (places[piece.node] == NONE) {
+                places[piece.node] = static_cast<uint32_t>(found.size());
+                found.emplace_back(piece.node);
+            }
+            Column &column = found[places[piece.node]];
+            if (piece.rule == LIST)
+                column.list(row);
+            else
+                column.value(row, settled(own, piece));
+        }
+    }
+    for (Column &column : found) column.end(static_cast<uint32_t>(own.ends.size()));
+    return found;
+}
+
+// All that stands at a key, as a JSON array.
+std::string array_of(State &own, uint32_t node) {
+    std::string array = "[";
+    size_t place = 0;
+    for (uint32_t row = 0; row < own.ends.size(); ++row) {
+        if (row) array.push_back(',');
+        bool list = false, some = false;
+        for (; place < own.ends[row]; ++place) {
+            const Piece &piece = own.scanner.pieces[place];
+            if (piece.node != node) continue;
+            if (piece.rule == LIST) {
+                list = true;
+                array.push_back('[');
+                continue;
+            }
+            if (list && some) array.push_back(',');
+            some = true;
+            array.append(settled(own, piece));
+        }
+        array.append(list ? "]" : some ? "" : "null");
+    }
+    return array.append("]");
+}
+
+// Node, kind, lists (which rows hold one and where it ends), values (how many, which there are, where they end), their bytes.
+PyObject *parts_of(State &own, const Column &column) {
+    if (column.mixed) return Py_BuildValue("IBOON", column.node, static_cast<unsigned char>(MIXED), Py_None, Py_None, bytes_of(array_of(own, column.node)));
+    const Slots &slots = column.slots;
+    Text ends(reinterpret_cast<const char *>(column.ends.data()), column.ends.size() * sizeof(int32_t));
+    PyObject *outer = column.lists ? Py_BuildValue("NN", valid_of(column.present), bytes_of(ends)) : Py_NewRef(Py_None);
+    PyObject *inner = Py_BuildValue("INN", slots.size(), valid_of(slots.valid), bytes_of(slots.ends()));
+    return Py_BuildValue("IBNNN", column.node, slots.kind(), outer, inner, bytes_of(slots.data()));
+}
+
+PyObject *kernel_columns(Kernel *self, PyObject *) {
+    State &own = *self->state;
+    if (!own.scanner.columns) {
+        PyErr_SetString(PyExc_RuntimeError, "expected columns, not lines, to be read");
+        return nullptr;
+    }
+    try {
+        return list_of(gathered(own), [&own](const Column &column) { return parts_of(own, column); });
+    } catch (const std::length_error &) {
+        Py_RETURN_NONE;
+    } catch (const std::exception &error) {
+        return failed(error);
+    }
+}
+
+PyObject *kernel_seen(Kernel *self, PyObject *) {
+    try {
+        std::vector<std::pair<size_t, uint8_t>> found;
+        const std::vector<Node> &nodes = self->state->scanner.nodes;
+        for (size_t node = 0; node < nodes.size(); ++node)
+            if (nodes[node].seen) found.emplace_back(node, nodes[node].seen);
+        return list_of(found, [](const auto &one) { return Py_BuildValue("nB", static_cast<Py_ssize_t>(one.first), one.second); });
+    } catch (const std::exception &error) {
+        return failed(error);
+    }
+}
+
 PyMethodDef METHODS[] = {
     {"begin", reinterpret_cast<PyCFunction>(kernel_begin), METH_NOARGS, "Begin a batch; bit 1: the dictionary was forgotten, bit 2: the keys were."},
-    {"scan", reinterpret_cast<PyCFunction>(kernel_scan), METH_O, "Read lines; gives the places of those that were not read, or None for a batch that is to be read elsewhere."},
+    {"scan", reinterpret_cast<PyCFunction>(kernel_scan), METH_VARARGS, "Read lines, as columns or not; gives the places of those that were not read, or None for a batch that is to be read elsewhere."},
     {"touched", reinterpret_cast<PyCFunction>(kernel_touched), METH_NOARGS, "Rules with new values."},
     {"fresh", reinterpret_cast<PyCFunction>(kernel_fresh), METH_O, "New values of a rule, as a JSON array."},
     {"settle", reinterpret_cast<PyCFunction>(kernel_settle), METH_VARARGS, "What became of the new values of a rule, as JSON texts."},
@@ -586,6 +723,8 @@ PyMethodDef METHODS[] = {
     {"plain", reinterpret_cast<PyCFunction>(kernel_plain), METH_O, "What became of texts, by number."},
     {"block", reinterpret_cast<PyCFunction>(kernel_block), METH_NOARGS, "The lines that were read, treated, each with a newline."},
     {"lines", reinterpret_cast<PyCFunction>(kernel_lines), METH_NOARGS, "The lines that were read, treated."},
+    {"columns", reinterpret_cast<PyCFunction>(kernel_columns), METH_NOARGS, "What was read as columns, treated: node, kind, lists, values; None if it is too much."},
+    {"seen", reinterpret_cast<PyCFunction>(kernel_seen), METH_NOARGS, "Nodes of a batch read as columns, and whether objects (1) or anything else (2) stood there."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -608,7 +747,7 @@ PyMODINIT_FUNC PyInit_tacit_kernel() {
     if (PyType_Ready(&KERNEL) < 0) return nullptr;
     PyObject *module = PyModule_Create(&MODULE);
     if (module == nullptr) return nullptr;
-    if (PyModule_AddObjectRef(module, "Kernel", reinterpret_cast<PyObject *>(&KERNEL)) < 0 || PyModule_AddIntConstant(module, "INTERFACE", 1) < 0) {
+    if (PyModule_AddObjectRef(module, "Kernel", reinterpret_cast<PyObject *>(&KERNEL)) < 0 || PyModule_AddIntConstant(module, "INTERFACE", 2) < 0) {
         Py_DECREF(module);
         return nullptr;
     }

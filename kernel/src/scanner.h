@@ -13,7 +13,10 @@ enum Flag : uint8_t { INSIDE = 1, VALUE = 2, DROP = 4, UNKNOWN = 8, SLOW = 16, B
 // What happens to the values of a rule.
 enum Mode : uint8_t { KEEP, LOOKED_UP, SEARCHED, ELSEWHERE };
 
-// A piece of a line's result: bytes of the line, or (rule >= 0) a value, whose number stands where the size of others does.
+constexpr int32_t BYTES = -1, LIST = -2;
+
+// A piece of a line's result: bytes of the line, or (rule >= 0) a value, whose number stands where the size of others does. For columns there is one
+// for each value, and before the values of a list one that says so; nothing for what stands between values.
 struct Piece {
     const char *place;
     uint32_t size;
@@ -21,12 +24,16 @@ struct Piece {
     uint32_t node;
 };
 
+// What has stood at a key in this batch.
+enum Seen : uint8_t { AN_OBJECT = 1, NO_OBJECT = 2 };
+
 struct Node {
     uint32_t parent;
     int32_t rule;
     uint8_t flags;
     uint32_t next, first;
     uint64_t line, unknown;
+    uint8_t seen;
 };
 
 constexpr int DEEPEST = 32;
@@ -57,10 +64,17 @@ class Scanner {
     std::vector<Piece> pieces;
     bool failed = false;     // a question was not answered
     bool irregular = false;  // a field had a value of a kind for which there is no rule
+    bool columns = false;    // pieces are to become columns, not lines
+
+    void begin(bool as_columns) {
+        failed = irregular = false;
+        columns = as_columns;
+        for (Node &node : nodes) node.seen = 0, node.unknown = 0;
+    }
 
     void forget() {
         keys_.clear();
-        nodes.assign(1, Node{NONE, -1, INSIDE, NONE, NONE, 0, 0});
+        nodes.assign(1, Node{NONE, -1, INSIDE, NONE, NONE, 0, 0, 0});
         bool fresh;
         keys_.put(Text(), fresh);
     }
@@ -157,11 +171,13 @@ class Scanner {
             irregular = true;
             return false;
         }
+        if (shown) nodes[node].seen |= inside ? AN_OBJECT : NO_OBJECT;
         if (inside) return object(node, shown, depth + 1);
         return *place_ == '[' ? list(node, shown) : scalar(node, shown);
     }
 
     bool list(uint32_t node, bool shown) {
+        if (shown && columns) pieces.push_back({place_, 0, LIST, node});
         if (shown) put(place_, 1);
         place_ = after_space(place_ + 1, end_);
         if (place_ < end_ && *place_ == ']') return close(shown);
@@ -187,7 +203,10 @@ class Scanner {
         int32_t rule = nodes[node].rule;
         Values &own = values[static_cast<size_t>(rule)];
         if (own.mode == KEEP || missing || (own.mode == SEARCHED && !text)) {
-            put(begin, size);
+            if (columns)
+                pieces.push_back({begin, size, BYTES, node});
+            else
+                put(begin, size);
             return true;
         }
         found_.push_back({pieces.size(), hash_of(Text(begin, size))});
@@ -197,10 +216,11 @@ class Scanner {
     }
 
     void put(const char *place, uint32_t size) {
+        if (columns) return;
         if (pieces.size() > first_ && pieces.back().rule < 0 && pieces.back().place + pieces.back().size == place)
             pieces.back().size += size;
         else
-            pieces.push_back({place, size, -1, 0});
+            pieces.push_back({place, size, BYTES, 0});
     }
 
     const char *key_end(const char *place) const {
@@ -231,7 +251,7 @@ class Scanner {
         }
         bool fresh;
         uint32_t number = keys_.put(name_, fresh);
-        nodes.push_back({parent, static_cast<int32_t>(answer >> 8) - 1, static_cast<uint8_t>(answer & 0xFF), NONE, NONE, 0, 0});
+        nodes.push_back({parent, static_cast<int32_t>(answer >> 8) - 1, static_cast<uint8_t>(answer & 0xFF), NONE, NONE, 0, 0, 0});
         return number;
     }
 

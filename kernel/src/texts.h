@@ -120,13 +120,16 @@ class Texts {
             }
     }
 
-    // What became of the texts asked about, and whether that is to be found out again whenever they come back.
-    void prepare(size_t place, Text text, bool lasting) {
-        read_string(raws.at(asked[place]), plain_);
-        bool changed = text != plain_;
+    // What became of the texts asked about (null: nothing), and whether that is to be found out again whenever they come back.
+    void prepare(size_t place, const Text *text, bool lasting) {
+        bool changed = false;
+        if (text != nullptr) {
+            read_string(raws.at(asked[place]), plain_);
+            changed = *text != plain_;
+        }
         if (changed) {
             raw_.clear();
-            write_string(text, raw_);
+            write_string(*text, raw_);
             changed_.set(asked[place], raw_);
         }
         cut(asked[place], changed ? Text(raw_) : raws.at(asked[place]), changed);

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from tacit.logs.anonymise import Anonymiser, Lines
 from tacit.logs.formats import by_name
 from tacit.logs.keys import EpochKey
 from tacit.logs.policies import SourcePolicy
+from tacit.logs.stages import DeadLetters, ParquetSink, run
 from tacit.logs.telemetry import Telemetry, TelemetrySpec
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -194,6 +196,78 @@ def test_batch_after_batch_gives_what_the_other_reader_gives(batches: list[list[
     for lines in batches:
         same(outcome(fast, lines), outcome(slow, lines))
     assert dict(fast.tools.identities.items()) == dict(slow.tools.identities.items())
+
+
+def columns(anonymiser: Anonymiser, lines: list[bytes]) -> tuple[Any, ...]:
+    read = Lines(lines, by_name("json"))
+    table = anonymiser.arrays(read)
+    found = {path: values if isinstance(values, list) else values.to_pylist() for path, values in table.columns.items()}
+    kinds = {path: list(map(type, values)) for path, values in found.items()}
+    return found, kinds, table.places, table.refused, +table.unknown, read.places, sorted(read.damaged)
+
+
+@FIXTURE
+@given(BATCHES, st.booleans())
+def test_columns_hold_what_the_other_reader_gives(batches: list[list[bytes]], refuse: bool) -> None:
+    policy = SourcePolicy.parse(POLICY.replace("unknown: drop", f"unknown: {'refuse' if refuse else 'drop'}"))
+    fast, slow = Anonymiser(policy, KEY), Anonymiser(policy, KEY, compiled=False)
+    for lines in batches:
+        assert columns(fast, lines) == columns(slow, lines)
+        same(outcome(fast, lines), outcome(slow, lines))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b'{"deep":{"a":1}}', b'{"deep":2}'],
+        [b'{"deep":{"a":1}}', b'{"deep":0.5}'],
+        [b'{"deep":{"a":0.5}}', b'{"deep":null}'],
+        [b'{"user":{"name":"a"},"user.name":"b"}'],
+        [b'{"user":{"name":"a"}}', b'{"user.name":"b"}'],
+        [b'{"user.name":"b","x":0.5}', b'{"user":{"name":"a"}}'],
+        [b'{"kept":[1,2]}', b'{"kept":null}', b'{"kept":[]}', b"{}", b'{"kept":[null,3]}'],
+        [b'{"kept":["a\\n",""]}', b'{"kept":[]}'],
+        [b'{"kept":[true]}', b'{"kept":[]}'],
+        [b'{"kept":[1,"a"]}', b'{"kept":"b"}', b'{"kept":[2]}'],
+        [b'{"kept":true}', b'{"kept":false}', b"{}"] * 5,
+        [b'{"kept":1}', b'{"kept":0.5}', b'{"kept":2}'],
+        [b'{"kept":-1}', b'{"kept":123456789012345678901234}', b'{"kept":2}'],
+        [b'{"id":1}', b'{"id":"a"}', b'{"id":18446744073709551615}'],
+        [b'{"text":"bob"}', b'{"text":["bob",null,7]}', b'{"text":7}'],
+        [b'{"":{"":1},"deep":{"":{"a":1}}}', b'{"kept":"x"}'],
+        [b'{"kept":"a', b'{"kept":"b"}', b'{"kept":0.5}', b'{"new":1}'],
+    ],
+)
+def test_columns_of_odd_batches(lines: list[bytes]) -> None:
+    for unknown in ("drop", "refuse"):
+        policy = SourcePolicy.parse(POLICY.replace("unknown: drop", f"unknown: {unknown}"))
+        fast, slow = Anonymiser(policy, KEY), Anonymiser(policy, KEY, compiled=False)
+        assert columns(fast, lines) == columns(slow, lines)
+        assert columns(fast, lines[::-1]) == columns(slow, lines[::-1])
+
+
+def test_a_parquet_file_is_the_same_with_and_without(tmp_path: Path) -> None:
+    lines = _telemetry(tmp_path / "events.jsonl")
+    odd = [b'{"source":{"port":0.5},"user":{"name":"igor.bauer"}}', b"{bad", b'{"source":{"port":"http"},"labels":{"a":1}}']
+    parts = [[*lines[begin : begin + 700], *(odd if begin else [])] for begin in range(0, len(lines), 700)]
+    tables = []
+    for compiled in (True, False):
+        path, policy = tmp_path / f"{compiled}.parquet", SourcePolicy.pack("ecs")
+        with path.open("wb") as file, DeadLetters(tmp_path / f"{compiled}.dead") as dead:
+            sink = ParquetSink(file, policy)
+            run(parts, by_name("ecs"), Anonymiser(policy, KEY, compiled=compiled), sink=sink, dead=dead)
+            sink.close()
+        tables.append(pq.read_table(path))
+    assert tables[0].schema.equals(tables[1].schema, check_metadata=True)
+    assert tables[0].equals(tables[1])
+    assert tables[0].num_rows == len(lines)
+    assert (tmp_path / "True.dead").read_bytes() == (tmp_path / "False.dead").read_bytes()
+
+
+def test_columns_of_one_kind_come_as_arrays(tmp_path: Path) -> None:
+    anonymiser = Anonymiser(SourcePolicy.pack("ecs"), KEY)
+    table = anonymiser.arrays(Lines(_telemetry(tmp_path / "events.jsonl"), by_name("ecs")))
+    assert not [path for path, values in table.columns.items() if isinstance(values, list)]
 
 
 @FIXTURE

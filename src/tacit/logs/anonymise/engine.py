@@ -10,7 +10,7 @@ import gc
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from tacit.logs.anonymise.native import Native, Scanned, kernel, reads
 from tacit.logs.anonymise.outcomes import Table, Treated, block_of
@@ -25,6 +25,7 @@ from tacit.logs.treatments import FIRST, SECOND, Identities, Key, Note, Rows, Sc
 _MOST_REMEMBERED = 200_000
 _BETWEEN = "\u00a6"  # a sign that hardly any log holds
 _MOST_KEYS, _LONGEST_KEY = 5_000, 64
+_Written = TypeVar("_Written", Treated, Table)
 UNKNOWN_FIELD = "a field that the policy does not name"
 
 
@@ -81,7 +82,7 @@ class Anonymiser:
 
         Of `Lines` a compiled reader takes what it can, where it is installed.
         """
-        return self._natively(events, block=False) or self._treated(events, Shapes.lines)
+        return self._natively(events, lambda scanned, refused: scanned.merged(refused, block=False)) or self._treated(events, Shapes.lines)
 
     def table(self, events: Iterable[Event]) -> Table:
         """The same, as one list per path. An overlap's earlier pseudonyms are not attached."""
@@ -92,9 +93,13 @@ class Anonymiser:
                 columns = {path: list(map(values.__getitem__, places)) for path, values in columns.items()}
         return Table(places, _refused(shapes), shapes.unknown, columns)
 
+    def arrays(self, events: Iterable[Event]) -> Table:
+        """What `table` gives; a column is an array of Arrow where compiled code has read its values and all are of one kind."""
+        return self._natively(events, Scanned.table, columns=True) or self.table(events)
+
     def block(self, events: Iterable[Event]) -> Treated:
         """The same, as lines in one block of bytes: the only one of `events`."""
-        treated = self._natively(events, block=True)
+        treated = self._natively(events, lambda scanned, refused: scanned.merged(refused, block=True))
         if treated is None:
             treated = self._treated(events, Shapes.lines)
             treated.events = [block_of(treated.events)]
@@ -131,30 +136,35 @@ class Anonymiser:
             self.tools.names.host(host)
         return len(self.tools.identities)
 
-    def _natively(self, events: Iterable[Event], *, block: bool) -> Treated | None:
-        """The texts of lines, most of them read by compiled code; nothing where that cannot be."""
+    def _natively(
+        self, events: Iterable[Event], write: Callable[[Scanned, list[tuple[int, str]]], _Written | None], *, columns: bool = False
+    ) -> _Written | None:
+        """What is written of lines, most of them read by compiled code; nothing where that cannot be."""
         with _no_collection():
-            scanned = self._scanned(events, self._holds)
+            scanned = self._scanned(events, self._holds, columns=columns)
             if scanned is None:
                 return None
             shapes, native = scanned.shapes, scanned.native
-            self._by_column(shapes, None, text=True, touched=scanned.touched)
-            _searched(self._texts(shapes), native.search, json_writer())
+            self._by_column(shapes, None, text=not columns, touched=scanned.touched)
+            _searched(self._texts(shapes), native.search, None if columns else json_writer())
             if self._recorder is not None:
                 self._recorder.flush()
-            return scanned.merged(_refused(shapes), block=block)
+            found = write(scanned, _refused(shapes))
+        if found is None and isinstance(events, Lines):
+            events.forget()
+        return found
 
-    def _scanned(self, events: Iterable[Event], holds: Callable[[str], bool]) -> Scanned | None:
+    def _scanned(self, events: Iterable[Event], holds: Callable[[str], bool], *, columns: bool = False) -> Scanned | None:
         """Lines read by compiled code, and the events of those that it leaves to others."""
         native = self._native
         if native is None or not isinstance(events, Lines) or not reads(events.form):
             return None
-        others = native.scan(events.lines, holds)
+        others = native.scan(events.lines, holds, columns=columns)
         if others is None:
             return None
         shapes = Shapes(self._root, dropped=self._dropped, key_holds=holds, refuse=self.policy.unknown == "refuse")
         shapes.take_apart(events.some(others))
-        if shapes.irregular:
+        if shapes.irregular or (columns and not native.apart(shapes)):
             events.forget()
             return None
         native.tell_unknown(shapes)

@@ -11,19 +11,21 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from tacit.logs.anonymise.outcomes import Treated, block_of
+from tacit.logs.anonymise.arrays import Values, spread, values_of
+from tacit.logs.anonymise.outcomes import Table, Treated, block_of
 from tacit.logs.anonymise.reading import Lines
 from tacit.logs.anonymise.shapes import Shapes
 from tacit.logs.anonymise.tree import Node
 from tacit.logs.formats import JsonLines, LineFormat, json_library
 from tacit.logs.treatments import ROUNDS, SIGNS, Text, Tools, Treatment
 
-_INTERFACE = 1
+_INTERFACE = 2
 _INSIDE, _VALUE, _DROP, _UNKNOWN, _SLOW = 1, 2, 4, 8, 16
 _KEEP, _LOOKED_UP, _SEARCHED, _ELSEWHERE = range(4)
 _LONGEST = 1 << 16
 _MOST_GUESSED = 200
 _DICTIONARY_GONE, _KEYS_GONE = 1, 2
+_AN_OBJECT, _NO_OBJECT = 1, 2
 
 
 @cache
@@ -69,12 +71,13 @@ class Native:
         self._kernel = kernel().Kernel(modes, self._resolved, signs, groups)
         self._forget()
 
-    def scan(self, lines: list[bytes], holds: Callable[[str], bool]) -> list[int] | None:
+    def scan(self, lines: list[bytes], holds: Callable[[str], bool], *, columns: bool = False) -> list[int] | None:
         """Read a batch; gives the places of the lines that are left to others, or nothing if all are.
 
         Args:
             lines: of the batch.
             holds: whether a key that only a pattern matched may be an identity; its field is then treated as unknown.
+            columns: whether `columns` is wanted, not `texts` or `block`.
         """
         self._holds = holds
         gone = self._kernel.begin()
@@ -84,7 +87,7 @@ class Native:
             self._forget()
         for number, (key, flags) in self._guessed.items():
             self._kernel.mark(number, self._unknown if self._holds(key) else flags)
-        found: list[int] | None = self._kernel.scan(lines)
+        found: list[int] | None = self._kernel.scan(lines, columns)
         return found
 
     def tell_unknown(self, shapes: Shapes) -> None:
@@ -137,6 +140,25 @@ class Native:
         """The same in one, each with a newline."""
         found: bytes = self._kernel.block()
         return found
+
+    def columns(self) -> dict[str, Values] | None:
+        """The columns of what was read, treated; nothing if one has more text than a column of Arrow holds."""
+        found: list[tuple[Any, ...]] | None = self._kernel.columns()
+        if found is None:
+            return None
+        return {
+            self._nodes[number][1].removesuffix("."): values_of(kind, lists=lists, slots=slots, data=data)
+            for number, kind, lists, slots, data in found
+        }
+
+    def apart(self, shapes: Shapes) -> bool:
+        """Whether objects and other values never share a path, and each path is spelt in one way: then a row's values depend on that row alone."""
+        objects, others = shapes.stands()
+        seen = [(self._nodes[number][1], what) for number, what in self._kernel.seen()]
+        spelt = [path for path, what in seen if what & _NO_OBJECT]
+        objects.update(path for path, what in seen if what & _AN_OBJECT)
+        plain = len(set(spelt)) == len(spelt) and not any(path.startswith(".") for path in spelt)
+        return plain and objects.isdisjoint(others.union(spelt))
 
     @property
     def _unknown(self) -> int:
@@ -197,19 +219,44 @@ class Scanned:
             refused: places among the events of `shapes` that are held back, with the reason.
             block: as lines in one block of bytes.
         """
-        lines, own = self._lines, self._lines.places
         if not self._others:
-            lines.places = list(range(len(lines.lines)))
-            return Treated(lines.places, [], self.shapes.unknown, [self.native.block()] if block else self.native.texts())
-        written, left = self.shapes.lines(), set(self._others)
-        found = dict(zip((place for place in range(len(lines.lines)) if place not in left), self.native.texts(), strict=True))
-        found |= {own[event]: written[event] for event in self.shapes.passed()}
-        lines.places = sorted({*found, *own})
-        number = {place: event for event, place in enumerate(lines.places)}
-        places = sorted(found)
-        texts = [found[place] for place in places]
-        held = [(number[own[event]], reason) for event, reason in refused]
-        return Treated([number[place] for place in places], held, self.shapes.unknown, [block_of(texts)] if block else texts)
+            return Treated(*self._in_order([]), self.shapes.unknown, [self.native.block()] if block else self.native.texts())
+        written, own, passed = self.shapes.lines(), self._lines.places, self.shapes.passed()
+        found = dict(zip(self._read(), self.native.texts(), strict=True)) | {own[event]: written[event] for event in passed}
+        places, held = self._in_order(refused)
+        texts = [found[place] for place in sorted(found)]
+        return Treated(places, held, self.shapes.unknown, [block_of(texts)] if block else texts)
+
+    def table(self, refused: list[tuple[int, str]]) -> Table | None:
+        """The same as columns; nothing if one has more text than a column of Arrow holds."""
+        columns = self.native.columns()
+        if columns is None:
+            return None
+        count = len(self._lines.lines) - len(self._others)
+        if self.shapes.count:
+            own, passed, more = self._lines.places, self.shapes.passed(), self.shapes.table()
+            order = sorted(range(count + len(passed)), key=[*self._read(), *(own[event] for event in passed)].__getitem__)
+            more = {path: list(map(values.__getitem__, passed)) for path, values in more.items()}
+            columns = spread(columns, more, count=count, order=order)
+        places, held = self._in_order(refused)
+        return Table(places, held, self.shapes.unknown, columns)
+
+    def _read(self) -> list[int]:
+        """Places of the lines that compiled code has read."""
+        left = set(self._others)
+        return [place for place in range(len(self._lines.lines)) if place not in left]
+
+    def _in_order(self, refused: list[tuple[int, str]]) -> tuple[list[int], list[tuple[int, str]]]:
+        """Number all events in the order of their lines; gives the numbers of those that passed, and `refused` with them."""
+        if not self._others:
+            self._lines.places = list(range(len(self._lines.lines)))
+            return self._lines.places, []
+        own, held = self._lines.places, {event for event, _ in refused}
+        self._lines.places = sorted([*self._read(), *own])
+        number = {place: event for event, place in enumerate(self._lines.places)}
+        out = {number[own[event]] for event in held}
+        passed = [event for event in range(len(number)) if event not in out]
+        return passed, sorted((number[own[event]], reason) for event, reason in refused)
 
 
 def _mode(treatment: Treatment | None, dropped: bool) -> int:

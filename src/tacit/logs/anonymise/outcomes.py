@@ -31,9 +31,9 @@ class Treated(Outcome):
 
 @dataclass(eq=False)
 class Table(Outcome):
-    """The same, column by column: for each path of `columns` a value per event."""
+    """The same, column by column: for each path of `columns` a value per event, as a list or an array of Arrow."""
 
-    columns: dict[str, list[Any]]
+    columns: dict[str, Any]
 
 
 def block_of(texts: list[str]) -> bytes:

@@ -130,6 +130,23 @@ class Shapes:
             begin += top.count
         return found
 
+    def stands(self) -> tuple[set[str], set[str]]:
+        """Paths, each with a dot at its end, at which objects stand, and those at which anything else does; what is inside of lists is not looked at.
+
+        A path that is spelt in two ways is among both.
+        """
+        objects: set[str] = set()
+        others: set[str] = set()
+        for top in self._tops:
+            own: set[str] = set()
+            for path, cell in _beneath(top):
+                if isinstance(cell, _Objects) or path in own:
+                    objects.add(path)
+                else:
+                    own.add(path)
+            others |= own
+        return objects, others
+
     def _objects(self, pool: _Pool, depth: int) -> _Objects:
         shapes: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for place, keys in enumerate(map(tuple, pool.values)):
@@ -275,6 +292,19 @@ def _spread(cell: Cell, rows: list[int], path: str, target: tuple[dict[str, list
     column = columns.setdefault(path, [None] * count)
     for row, value in zip(rows, _built(cell), strict=True):
         column[row] = value
+
+
+def _beneath(cell: _Objects) -> Iterator[tuple[str, Cell]]:
+    """All that stands beneath, with its path; of mixed values each kind."""
+    waiting: list[Cell] = [cell]
+    while waiting:
+        now = waiting.pop()
+        members = [member for _, some in now.groups for member in some] if isinstance(now, _Objects) else ()
+        for pool in {id(pool): pool for _, pool, _, _ in members}.values():
+            for inner in [part for _, part in pool.cell.parts] if isinstance(pool.cell, _Mixed) else [pool.cell]:
+                if inner is not None:
+                    waiting.append(inner)
+                    yield pool.path, inner
 
 
 def _columns(cell: _Objects, read: Callable[[Cell], list[Any]]) -> Iterator[tuple[list[int], list[str], list[list[Any]]]]:

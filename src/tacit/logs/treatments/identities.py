@@ -49,11 +49,12 @@ class Identities:
     ('u-k7-0123456789abcdef0123', False)
     """
 
-    __slots__ = ("_names", "_news", "_parts")
+    __slots__ = ("_names", "_news", "_parts", "_starts")
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
         self._names: dict[str, str] = {}
         self._parts: set[str] = set()
+        self._starts: set[str] = set()
         self._news: list[str] = []
         for name, pseudonym in (names or {}).items():
             self.learn(name, pseudonym)
@@ -84,6 +85,16 @@ class Identities:
         """The longest part of every name: a text without any of them holds no name."""
         return self._parts
 
+    @property
+    def starts(self) -> set[str]:
+        """The first part of every name: no name begins at another."""
+        return self._starts
+
+    @property
+    def whole(self) -> bool:
+        """Whether the dictionary has never forgotten a name."""
+        return len(self._news) == len(self._names)
+
     def news(self, version: int) -> Iterable[str]:
         """The longest parts of the names that are new since a version."""
         return self._news[version:]
@@ -95,7 +106,7 @@ class Identities:
     def newest(self, version: int) -> tuple[list[str], list[str], list[str], bool]:
         """Names that are new since a version, their pseudonyms and longest parts; and whether the dictionary has never forgotten one."""
         parts = self._news[version:]
-        whole = len(self._news) == len(self._names)
+        whole = self.whole
         names = list(islice(reversed(self._names), len(parts)))[::-1] if whole else []
         return names, list(map(self._names.__getitem__, names)), parts if whole else [], whole
 
@@ -106,16 +117,13 @@ class Identities:
             return True
         if len(name) < _SHORTEST or name in COMMON or name.isdigit() or name == pseudonym:
             return False
-        longest = longest_part(name)
+        parts = WORD.findall(name)
+        longest = max(parts, key=len, default=name)
         if len(longest) >= _SHORTEST:
+            self._starts.add(parts[0] if parts else name)
             if len(self._names) >= _MOST:
                 self._names.pop(next(iter(self._names)))
             self._names[name] = pseudonym
             self._parts.add(longest)
             self._news.append(longest)
         return len(longest) >= _SHORTEST
-
-
-def longest_part(name: str) -> str:
-    """The longest run of letters and digits."""
-    return max(WORD.findall(name), key=len, default=name)

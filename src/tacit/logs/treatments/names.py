@@ -56,6 +56,7 @@ class Names:
         self._accounts = ACCOUNTS | {normal(name) for name in accounts}
         self._domains = tuple(normal(name).strip(".") for name in domains)
         self._memo: dict[str, str] = {}
+        self._labels: dict[str, str] = {}
 
     def user(self, text: str) -> str:
         r"""An account, however it is written: ``name``, ``DOMAIN\\\\name``, ``name@domain`` or a machine's ``NAME$``."""
@@ -106,7 +107,7 @@ class Names:
             return address
         labels = name.split(".") if len(name) <= LONGEST_HOST else [name]
         last = labels[-1] if len(labels) > 1 else None
-        hidden = [label if WRITTEN.fullmatch(label) or not label else self._hosts.of(label) for label in (labels[:-1] if last else labels)]
+        hidden = [self._label(label) for label in (labels[:-1] if last else labels)]
         if labels[0]:
             self.identities.learn(labels[0], hidden[0])
         if last is None:
@@ -115,9 +116,17 @@ class Names:
             self.identities.learn(".".join(labels[place:]), ".".join([*hidden[place:], last]))
         return ".".join([*hidden, last])
 
+    def _label(self, label: str) -> str:
+        found = self._labels.get(label)
+        if found is None:
+            if len(self._labels) > _MOST:
+                self._labels.clear()
+            found = self._labels[label] = label if WRITTEN.fullmatch(label) or not label else self._hosts.of(label)
+        return found
+
     def stays(self, name: str) -> bool:
         """Whether a host belongs to a domain that the policy keeps."""
-        return any(name == domain or name.endswith("." + domain) for domain in self._domains)
+        return bool(self._domains) and any(name == domain or name.endswith("." + domain) for domain in self._domains)
 
     def _domain(self, name: str) -> str:
         """The part before the backslash: a directory's domain or a machine."""

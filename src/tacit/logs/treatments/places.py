@@ -94,15 +94,19 @@ class Places:
     def parts(self, parts: Sequence[Iterable[str]]) -> list[list[str]]:
         """What becomes of each part of URLs that somebody else has taken apart as `url` does: hosts, segments, names of parameters, and values."""
         hosts, segments, parameters, values = parts
-        done = [list(map(self._names.host, hosts)), list(map(self.segment, segments))]
+        done = [list(map(self._names.host, hosts)), self._each_segment(list(segments))]
         return [*done, list(map(self._parameter, parameters)), self._values.each(values)]
+
+    def _each_segment(self, texts: list[str]) -> list[str]:
+        lows = [text.lower() for text in texts]
+        hidden = [place for place, low in enumerate(lows) if not _stays(texts[place], low)]
+        for place, pseudonym in zip(hidden, self._segments.each(lows[place] for place in hidden), strict=True):
+            texts[place] = pseudonym + _extension(lows[place])
+        return texts
 
     def _segment(self, text: str) -> str:
         low = text.lower()
-        if low in KNOWN or _DRIVE.fullmatch(text) or WRITTEN.match(text):
-            return text
-        extension = low.rpartition(".")[2]
-        return self._segments.of(low) + (f".{extension}" if extension in EXTENSIONS and extension != low else "")
+        return text if _stays(text, low) else self._segments.of(low) + _extension(low)
 
     def _host(self, host: str) -> str:
         if host.startswith("["):
@@ -142,3 +146,12 @@ class Places:
         if _PARAMETER.fullmatch(name) and name.lower() not in self._names.identities:
             return name
         return self._values.of(name) if name else ""
+
+
+def _stays(segment: str, low: str) -> bool:
+    return low in KNOWN or (len(segment) < 3 and _DRIVE.fullmatch(segment) is not None) or WRITTEN.match(segment) is not None
+
+
+def _extension(low: str) -> str:
+    _, dot, last = low.rpartition(".")
+    return f".{last}" if dot and last in EXTENSIONS else ""

@@ -82,6 +82,8 @@ class Scrubber:
         self._tokens: dict[str, str] = {}
         self._holding: dict[str, list[str]] = {}
         self._seen = 0
+        self._told: set[str] = set()
+        """Names that were announced before: as long as none is forgotten, to look at one again changes nothing."""
 
     def texts(self, texts: Sequence[str], *, depth: int = 0) -> list[str]:
         """The texts with everything found replaced, in the same order."""
@@ -106,7 +108,8 @@ class Scrubber:
         Returns:
             The texts, and of each whether this holds for good: what an encoded text becomes depends on names learned later.
         """
-        places = [[place for place, own in enumerate(signs) if own >> group & 1] for group in range(_SECRETS_GROUP + 1)]
+        groups = np.array(signs, np.uint32)
+        places = [np.flatnonzero(groups >> group & 1).tolist() for group in range(_SECRETS_GROUP + 1)]
         matches = _matching(texts, places)
         announced = [list(map(read, matches(group, pattern))) for group, (pattern, _, read) in enumerate((*PEOPLE, *MACHINES))]
         people, machines = (list(chain.from_iterable(part)) for part in (announced[: len(PEOPLE)], announced[len(PEOPLE) :]))
@@ -114,7 +117,7 @@ class Scrubber:
         self._learn((), (), accounts())
         found = self._each_without_secrets(texts, places[-1])
         lasting = [True] * len(found)
-        maybe = [place for place, own in enumerate(signs) if own & (ENCODED_SIGN | 1 << _SECRETS_GROUP)]
+        maybe = np.flatnonzero(groups & (ENCODED_SIGN | 1 << _SECRETS_GROUP)).tolist()
         runs = {place: some for place in maybe if (some := _RUN.findall(found[place]))}
         hidden = {run: text for run in dict.fromkeys(chain.from_iterable(runs.values())) if (text := decoded(run)) is not None}
         changed = self._changed(hidden, 0)
@@ -134,7 +137,15 @@ class Scrubber:
     def tokens(self, tokens: list[str]) -> list[str]:
         """What becomes of tokens that nobody remembers."""
         self._addresses.texts(sorted(set(IPV4.findall("\n".join(tokens)))))
-        return [self._token(token, 0) if token.isascii() or self._suspect(token, WORD.findall(token.lower())) else token for token in tokens]
+        return [
+            self._address(token) if IPV4.fullmatch(token)
+            else self._token(token, 0) if token.isascii() or self._suspect(token, WORD.findall(token.lower()))
+            else token for token in tokens
+        ]
+
+    def _address(self, token: str) -> str:
+        """What `_token` makes of an IPv4 address."""
+        return self._identities.get(token) or self._parts(self._addresses.one(token) or token)
 
     def _few(self, texts: Sequence[str], depth: int) -> list[str]:
         """The same for a few texts, where calls on whole columns would cost more than they save."""
@@ -159,15 +170,20 @@ class Scrubber:
 
     def _learn(self, people: Iterable[str], machines: Iterable[str], accounts: Iterable[str]) -> None:
         """Names that the texts themselves announce go into the dictionary first."""
+        if len(self._told) > _MOST_TOKENS or not self._identities.whole:
+            self._told.clear()
         for name in people:
-            self._name(name)
+            if name not in self._told:
+                self._told.add(name)
+                self._name(name)
         for name in machines:
             low = name.lower()
             if free(low) and not low.endswith(FILES) and not any(part in COMMON for part in low.split(".")):
                 self._names.host(name)
         for found in accounts:
             domain, _, name = found.partition("\\")
-            if domain.lower() in self._identities:
+            if name not in self._told and domain.lower() in self._identities:
+                self._told.add(name)
                 self._name(name)
 
     def _learn_peers(self, machines: Iterable[str]) -> None:
@@ -358,10 +374,11 @@ class Scrubber:
             return token
         words = list(WORD.finditer(low))
         signs = [place for place, word in enumerate(words) if word.group() in self._identities.parts]
-        pieces, end, place = [], 0, 0
+        starts, pieces, end, place = self._identities.starts, [], 0, 0
         while signs and place <= signs[-1]:
             sign = signs[bisect_left(signs, place)]
-            last, hit = self._longest(low, words, place, sign) if sign < place + _LONGEST_NAME else (place, None)
+            near = sign < place + _LONGEST_NAME and words[place].group() in starts
+            last, hit = self._longest(low, words, place, sign) if near else (place, None)
             if hit is not None:
                 pieces += [token[end : words[place].start()], hit]
                 end, place = words[last].end(), last

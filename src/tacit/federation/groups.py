@@ -20,7 +20,7 @@ from tacit.federation.local import LocalFederation
 from tacit.federation.masked import MaskedFederation
 from tacit.federation.table import Parties
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation
-from tacit.guard import Conversation, Cost, Plan
+from tacit.guard import Conversation, Cost, Filter, Plan
 from tacit.questions import Frame, Question, Select, SelectKeys, Update
 from tacit.questions.base import Sums
 
@@ -110,6 +110,16 @@ class GroupedFederation:
     def count_cost(self) -> Cost:
         """The dearest of the groups' noised counts."""
         return max((group.count_cost for group in self.groups), key=lambda cost: cost.mu_squared or 0.0)
+
+    @property
+    def counts_units(self) -> bool:
+        """Whether every group's size can be asked beside a plan."""
+        return all(group.counts_units for group in self.groups)
+
+    @property
+    def accounting(self) -> Filter:
+        """The filter that decides about plans: the first group's."""
+        return self.groups[0].accounting
 
     @property
     def deterministic(self) -> bool:

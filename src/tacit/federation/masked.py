@@ -138,6 +138,16 @@ class MaskedFederation:
         return self.terms.count_cost
 
     @property
+    def counts_units(self) -> bool:
+        """Whether `size` can be asked beside a plan."""
+        return self.terms.counts_units
+
+    @property
+    def accounting(self) -> Filter:
+        """The filter that decides about plans."""
+        return self.terms.rule
+
+    @property
     def deterministic(self) -> bool:
         """Whether any site's noise comes from a test seed."""
         return self.terms.deterministic

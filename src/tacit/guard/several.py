@@ -9,6 +9,7 @@ from tacit.errors import Refused, UsageError
 from tacit.guarantee import PrivacyUnit, Relation
 from tacit.guard.accounting import MOST_SITES, Cost
 from tacit.guard.aggregate import charge_of
+from tacit.guard.filters import Filter
 from tacit.guard.guard import Guard
 from tacit.guard.plan import Plan
 from tacit.guard.session import Session
@@ -60,6 +61,16 @@ class SeveralGuards:
     def count_cost(self) -> Cost:
         """The dearest of the guards' noised counts: one unit lies at one site."""
         return max((guard.count_cost for guard in self.guards), key=lambda cost: cost.mu_squared or 0.0)
+
+    @property
+    def counts_units(self) -> bool:
+        """Whether `size` can be asked beside a plan."""
+        return all(guard.policy.counts_units for guard in self.guards)
+
+    @property
+    def accounting(self) -> Filter:
+        """The filter that decides about plans: the first guard's. One that keeps its budget otherwise refuses before anything is charged."""
+        return self.guards[0].policy.accounting
 
     @property
     def deterministic(self) -> bool:

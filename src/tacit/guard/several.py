@@ -81,6 +81,21 @@ class SeveralGuards:
         """The sum of the guards' noised counts."""
         return sum(guard.size() for guard in self.guards)
 
+    def require(self, plan: Plan) -> None:
+        """Ask all guards whether they would refuse; nothing is charged.
+
+        Raises:
+            Refused: what the first guard that refuses says, after all have been asked.
+        """
+        refusals: list[Refused] = []
+        for guard in self.guards:
+            try:
+                guard.require(plan)
+            except Refused as refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise refusals[0]
+
     def opened(self, plan: Plan, share: Fraction) -> tuple[list[Session], tuple[int, str]]:
         """Charge the whole plan with every guard, after all of them have been asked whether they would refuse.
 
@@ -91,12 +106,5 @@ class SeveralGuards:
         Raises:
             Refused: what the first guard that refuses says; nothing is charged then.
         """
-        refusals: list[Refused] = []
-        for guard in self.guards:
-            try:
-                guard.require(plan)
-            except Refused as refusal:
-                refusals.append(refusal)
-        if refusals:
-            raise refusals[0]
+        self.require(plan)
         return [guard.open(plan, share=share) for guard in self.guards], charge_of(self.guards[0])

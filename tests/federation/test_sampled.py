@@ -44,8 +44,8 @@ def guards(sites: int, rows: int, *, kind: str = "auto", unit: PrivacyUnit | Non
         part = whole.take(np.arange(site, rows, sites))
         if unit is not None:
             part = part.append_column("who", pa.array(np.arange(len(part)) // 2))
-        whom, rows = (unit, 2) if unit else (PrivacyUnit(), 1)
-        policy = Policy(f"site-{site}", whom, Relation.ADD_REMOVE, BUDGET, limits=Limits(0), filter=kind, rows_per_unit=rows)
+        whom, each = (unit, 2) if unit else (PrivacyUnit(), 1)
+        policy = Policy(f"site-{site}", whom, Relation.ADD_REMOVE, BUDGET, limits=Limits(0), filter=kind, rows_per_unit=each)
         found.append(Guard(Records.open(part, unit="who" if unit else None), policy=policy, ledger=MemoryBooks()))
     return found
 

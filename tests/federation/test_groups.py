@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,8 +16,8 @@ from tacit.domain import Category, Domain, Numeric
 from tacit.errors import BudgetExceeded, OffPlan, RoundAborted, UsageError
 from tacit.federation import GroupedFederation, LocalFederation, MaskedFederation, Parties, SiteAgent
 from tacit.federation.transports import LocalTransport
-from tacit.guarantee import Budget, PrivacyUnit, TrustModel
-from tacit.guard import Guard, Plan, Records, Session, plan_cost
+from tacit.guarantee import Budget, PrivacyUnit, Relation, TrustModel
+from tacit.guard import Guard, Limits, MemoryBooks, Plan, Policy, Records, Session, plan_cost
 from tacit.learn import LearnSpec, TargetSpec, fit_linear
 from tacit.questions import GRID, CountByKey, Question, Select, TimeCounts, UnitCount
 from tacit.questions.base import Sums
@@ -164,6 +165,63 @@ def test_groups_that_are_missing_or_refuse_are_left_out_while_enough_are_left() 
         grouped(spent).open(plan_for(UnitCount(), 5.0))
 
 
+def charges(found: Sequence[Guard]) -> list[int]:
+    return [sum(entry.body["plan"]["run"] == "r" for entry in guard.ledger.find("charge", guard.scope)) for guard in found]
+
+
+@pytest.mark.parametrize("place", [0, 4, 8])
+def test_nobody_is_charged_where_too_few_groups_would_take_part(place: int) -> None:
+    """All are asked first: a group that comes last and refuses does not cost those before it anything."""
+    found = guards([PART] * 9)
+    found[place].open(replace(plan_for(UnitCount(), 5.0, mechanism="gaussian"), run="earlier"))
+    with pytest.raises(BudgetExceeded):
+        grouped(found).open(plan_for(UnitCount(), 5.0))
+    assert charges(found) == [0] * 9
+
+
+def test_nobody_is_charged_over_the_wire_either() -> None:
+    found = guards([PART] * 9)
+    found[7].open(replace(plan_for(UnitCount(), 5.0, mechanism="gaussian"), run="earlier"))
+    groups = [masked_of(found[first : first + 3]) for first in (0, 3, 6)]
+    with pytest.raises(BudgetExceeded):
+        GroupedFederation(groups).open(plan_for(UnitCount(), 5.0))
+    assert charges(found) == [0] * 9
+
+
+def test_a_group_that_would_refuse_is_not_charged_and_the_others_go_on() -> None:
+    found = guards([PART] * 12)
+    found[3].open(replace(plan_for(UnitCount(), 5.0, mechanism="gaussian"), run="earlier"))
+    conversation = grouped(found, groups=4).open(plan_for(UnitCount(), 5.0))
+    assert charges(found) == [1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1]
+    conversation.ask(0, UnitCount())
+    assert list(conversation.reports[0].missing) == [1]
+
+
+class Quick(Guard):
+    """A guard whose budget is gone between the question and the charge."""
+
+    def open(self, plan: Plan, *, share: Fraction = Fraction(1)) -> Session:
+        super().open(replace(plan_for(UnitCount(), 5.0), run="another"), share=share)
+        return super().open(plan, share=share)
+
+
+def test_groups_that_opened_stay_charged_where_another_changed_its_mind() -> None:
+    """No charge is taken back: whoever has opened a plan may have been asked."""
+    found = guards([PART] * 9)
+    found[6:] = [Quick(PART, policy=guard.policy, ledger=MemoryBooks()) for guard in found[6:]]
+    with pytest.raises(BudgetExceeded):
+        grouped(found).open(plan_for(UnitCount(), 5.0))
+    assert charges(found) == [1] * 6 + [0] * 3
+
+
+def test_nobody_is_charged_where_policies_leave_no_room_for_the_sizes_of_groups() -> None:
+    policy = Policy("s", PrivacyUnit(), Relation.ADD_REMOVE, Budget(1.0, 1e-5), limits=Limits(0), filter="single")
+    found = [Guard(PART, policy=policy, ledger=MemoryBooks()) for _ in range(9)]
+    with pytest.raises(UsageError, match="beside a single plan"):
+        grouped(found).open(plan_for(UnitCount(), 50.0))
+    assert charges(found) == [0] * 9
+
+
 def test_too_few_groups_end_the_step() -> None:
     found = guards([PART] * 9)
     groups = [*locals_of(found[:6], groups=2), LocalFederation(found[6:], parties=Parties.of(3), absent=lambda step: (0,))]
@@ -171,14 +229,18 @@ def test_too_few_groups_end_the_step() -> None:
         GroupedFederation(groups).open(plan_for(UnitCount(), 50.0)).ask(0, UnitCount())
 
 
+def masked_of(found: Sequence[Guard]) -> MaskedFederation:
+    party = Party(len(found))
+    named = zip(party.roster.names, found, strict=True)
+    agents = {name: SiteAgent(name=name, roster=party.roster, key=party.keys[name], guard=guard) for name, guard in named}
+    return MaskedFederation(party.roster, party.coordinator, LocalTransport(agents))
+
+
 def test_groups_of_masked_rounds() -> None:
     question = CountByKey("c", ("v1", "v2"))
     groups = []
     for part in (guards([Rows({"c": ["v1"] * 60 + ["v2"] * 30})] * 3, Lavish) for _ in range(3)):
-        party = Party(3)
-        named = zip(party.roster.names, part, strict=True)
-        agents = {name: SiteAgent(name=name, roster=party.roster, key=party.keys[name], guard=guard) for name, guard in named}
-        groups.append(MaskedFederation(party.roster, party.coordinator, LocalTransport(agents)))
+        groups.append(masked_of(part))
     answer = GroupedFederation(groups).open(plan_for(question, 2e-3)).ask(0, question)
     assert answer[0] / answer[1] == pytest.approx(2, rel=0.02)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import statistics
 import subprocess
 import sys
@@ -68,6 +69,27 @@ def test_importing_tacit_is_light() -> None:
 
 def test_the_probe_for_heavy_imports_sees_one() -> None:
     assert "numpy" in loaded_by("import numpy")
+
+
+LAZY = ("tacit.federation", "tacit.federation.site", "tacit.federation.coordinator")
+
+
+def test_the_faces_of_federations_load_nothing_until_they_are_asked() -> None:
+    """A site's small commands run often: they import what they use."""
+    program = "; ".join(f"import {name}" for name in LAZY)
+    assert not loaded_by(program) & (HEAVY | {"numpy", "cryptography", "sqlalchemy"})
+    loaded = run("from tacit.federation.site import SiteFolder, decisions\nimport sys\nprint(*sys.modules)").split()
+    assert "tacit.guard" in loaded
+    assert not {"tacit.learn", "tacit.models", "tacit.federation.agent"} & set(loaded)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_a_lazy_face_shows_everything_it_lists_and_nothing_else(name: str) -> None:
+    room = importlib.import_module(name)
+    for shown in room.__all__:
+        assert getattr(room, shown).__module__.startswith(f"{name}.")
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = room.Nothing
 
 
 @pytest.mark.parametrize("package", packages(), ids=lambda path: path.name)

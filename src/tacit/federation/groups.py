@@ -8,9 +8,9 @@ group's sum is released with all of the plan's noise, scaled to the whole, and t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from tacit.federation.local import LocalFederation
 from tacit.federation.masked import MaskedFederation
 from tacit.federation.table import Parties
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation
-from tacit.guard import Conversation, Cost, Plan
+from tacit.guard import Conversation, Cost, Filter, Plan
 from tacit.questions import Frame, Question, Select, SelectKeys, Update
 from tacit.questions.base import Sums
 
@@ -30,6 +30,7 @@ FAR = 3.0
 """A group is reported as outlying where it is so many times further from the middle than the groups' median distance."""
 
 Group = LocalFederation | MaskedFederation
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,16 @@ class GroupedFederation:
         return max((group.count_cost for group in self.groups), key=lambda cost: cost.mu_squared or 0.0)
 
     @property
+    def counts_units(self) -> bool:
+        """Whether every group's size can be asked beside a plan."""
+        return all(group.counts_units for group in self.groups)
+
+    @property
+    def accounting(self) -> Filter:
+        """The filter that decides about plans: the first group's."""
+        return self.groups[0].accounting
+
+    @property
     def deterministic(self) -> bool:
         """Whether any noise comes from a test seed."""
         return any(group.deterministic for group in self.groups)
@@ -132,23 +143,36 @@ class GroupedFederation:
         return np.asarray(np.sort(values, axis=0)[self.trim : len(values) - self.trim].mean(axis=0))
 
     def open(self, plan: Plan) -> GroupedConversation:
-        """Charge the whole plan in every group that agrees.
+        """Charge the whole plan in every group that agrees, after all have been asked whether they would.
+
+        What can still happen between the question and the charge (another plan was charged, a site went away) leaves groups charged that opened
+        before; a charge is never taken back.
 
         Raises:
-            Refused: the first refusal, if too few groups are left; those that agreed before stay charged.
-            RoundAborted: likewise, if sites did not answer.
+            Refused: the first refusal, if too few groups would take part; nothing is charged then.
+            RoundAborted: likewise, if sites did not answer; also if too few are left when it comes to charging: what was charged stays charged.
+            UsageError: if policies admit one plan only, so that no group's size can be asked beside it; nothing is charged then.
         """
-        conversations: dict[int, Conversation] = {}
-        reasons: dict[int, str] = {}
-        first: Refused | RoundAborted | None = None
-        for number, group in enumerate(self.groups):
+        sizes = self.sizes
+        reasons = self._enough(dict(enumerate(self.groups)), lambda group: group.require(plan), {})[1]
+        willing = {number: group for number, group in enumerate(self.groups) if number not in reasons}
+        conversations, reasons = self._enough(willing, lambda group: group.open(plan), reasons)
+        return GroupedConversation(self, plan, conversations=conversations, missing=reasons, sizes=sizes)
+
+    def _enough(
+        self, groups: Mapping[int, Group], ask: Callable[[Group], Answer], reasons: Mapping[int, str],
+    ) -> tuple[dict[int, Answer], dict[int, str]]:
+        """What the groups say, and why the others do not; the first refusal, if too few are left."""
+        found: dict[int, Answer] = {}
+        refused, first = dict(reasons), None
+        for number, group in groups.items():
             try:
-                conversations[number] = group.open(plan)
+                found[number] = ask(group)
             except (Refused, RoundAborted) as error:
-                reasons[number], first = str(error), first or error
-                if len(self.groups) - len(reasons) < self.least:
+                refused[number], first = str(error), first or error
+                if len(self.groups) - len(refused) < self.least:
                     raise first from None
-        return GroupedConversation(self, plan, conversations=conversations, missing=reasons)
+        return found, refused
 
 
 def _parties(group: Any) -> Parties:
@@ -171,9 +195,11 @@ def _require_apart(groups: Sequence[Group]) -> None:
 class GroupedConversation:
     """A conversation with all groups; `reports` says how far apart they were at each step."""
 
-    def __init__(self, federation: GroupedFederation, plan: Plan, *, conversations: dict[int, Conversation], missing: dict[int, str]) -> None:
+    def __init__(
+        self, federation: GroupedFederation, plan: Plan, *, conversations: Mapping[int, Conversation], missing: dict[int, str],
+        sizes: NDArray[np.float64],
+    ) -> None:
         self._federation, self.plan, self._conversations, self._missing = federation, plan, conversations, missing
-        sizes = federation.sizes
         self._scales = federation.size() / sizes
         self.reports: list[GroupReport] = []
 

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tacit.errors import ConfigError
 from tacit.federation.study import StudyCard
 from tacit.guard import Aggregator
-from tacit.learn import (
-    AnomalyShape,
-    BoostingShape,
-    FullBatchShape,
-    LearnSpec,
-    fit_anomaly,
-    fit_boosted,
-    fit_full_batch,
-    fit_linear,
-    fit_subspace,
-)
-from tacit.models import AdditiveModel, AnomalyModel, LinearModel, SubspaceModel
 from tacit.questions import CellCounts, CellSums, Histogram, LinearGradient, MarginCounts, Moments, SpreadCounts
 
-Learned: TypeAlias = AdditiveModel | LinearModel | AnomalyModel | SubspaceModel
+if TYPE_CHECKING:
+    from tacit.learn import LearnSpec
+    from tacit.models import AdditiveModel, AnomalyModel, LinearModel, SubspaceModel
+
+Learned: TypeAlias = "AdditiveModel | LinearModel | AnomalyModel | SubspaceModel"
 
 _BINNED = frozenset({Histogram.kind})
 KINDS: dict[str, frozenset[str]] = {
@@ -42,6 +34,8 @@ def kinds_of(card: StudyCard) -> frozenset[str]:
 
 def spec_of(card: StudyCard, *, run: str | None = None) -> LearnSpec:
     """What to learn, as the card says; ``run`` is drawn afresh by default, and begins as all runs of the study do."""
+    from tacit.learn import LearnSpec
+
     return LearnSpec(
         card.domain.names, card.learner.target_spec, card.budget, domain=card.domain, purpose=card.purpose,
         run=run or card.run + secrets.token_hex(8),
@@ -56,6 +50,17 @@ def learn(card: StudyCard, aggregator: Aggregator, *, run: str | None = None) ->
         RoundAborted: if too few sites were left; what was charged stays charged.
         ConfigError: for a kind that this version does not know.
     """
+    from tacit.learn import (
+        AnomalyShape,
+        BoostingShape,
+        FullBatchShape,
+        fit_anomaly,
+        fit_boosted,
+        fit_full_batch,
+        fit_linear,
+        fit_subspace,
+    )
+
     spec, sizes, kind = spec_of(card, run=run), dict(card.learner.parameters), card.learner.kind
     if kind == "boosted-trees":
         return fit_boosted(spec, aggregator, BoostingShape(**sizes))

@@ -138,6 +138,16 @@ class MaskedFederation:
         return self.terms.count_cost
 
     @property
+    def counts_units(self) -> bool:
+        """Whether `size` can be asked beside a plan."""
+        return self.terms.counts_units
+
+    @property
+    def accounting(self) -> Filter:
+        """The filter that decides about plans."""
+        return self.terms.rule
+
+    @property
     def deterministic(self) -> bool:
         """Whether any site's noise comes from a test seed."""
         return self.terms.deterministic
@@ -164,12 +174,9 @@ class MaskedFederation:
             Refused: what the sites say, if too few would take part; nothing is charged then.
             RoundAborted: if too few are left when it comes to charging; what was charged stays charged.
         """
-        if plan.mechanism != self.mechanism:
-            raise UsageError(f"Expected a plan with Skellam noise, which sites can share; got {plan.mechanism}. Plan for this aggregator.")
         terms = self.terms
-        content = {"study": self.study, "plan": plan.to_dict()}
-        willing = self._enough(Control.ASK, plan.run, content)
-        charged, refusals = self.sites.control(Control.OPEN, run=plan.run, content=content, sites=sorted(willing))
+        willing, content = self.require(plan), self._content(plan)
+        charged, refusals = self.sites.control(Control.OPEN, run=plan.run, content=content, sites=willing)
         self.missing |= {site: str(refusal) for site, refusal in refusals.items()}
         if len(charged) < self.roster.parties.threshold:
             reasons = "; ".join(f"«{site}»: {why}" for site, why in sorted(self.missing.items()))
@@ -177,6 +184,19 @@ class MaskedFederation:
             raise RoundAborted(f"Only {len(charged)} sites opened the plan, {needed} are needed ({reasons}). They stay charged.")
         charges = {site: (int(entry["sequence"]), str(entry["digest"])) for site, entry in sorted(charged.items())}
         return MaskedConversation(self, plan, terms=terms, charges=charges)
+
+    def require(self, plan: Plan) -> list[str]:
+        """The sites that would open the plan; nothing is charged.
+
+        Raises:
+            Refused: what the sites say, if too few would take part.
+        """
+        if plan.mechanism != self.mechanism:
+            raise UsageError(f"Expected a plan with Skellam noise, which sites can share; got {plan.mechanism}. Plan for this aggregator.")
+        return sorted(self._enough(Control.ASK, plan.run, self._content(plan)))
+
+    def _content(self, plan: Plan) -> dict[str, Any]:
+        return {"study": self.study, "plan": plan.to_dict()}
 
     def _enough(self, control: Control, run: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """What the sites say, if enough say yes; else what the first that refuses says."""

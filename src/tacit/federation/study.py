@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tacit.crypto import SigningKey, VerifyKey, canonical_bytes, digest, from_canonical
 from tacit.domain import Domain
 from tacit.errors import ConfigError, UsageError, VerificationError
 from tacit.guarantee import Budget, PrivacyUnit, Relation
 from tacit.guard.tables import require_schema
-from tacit.learn import UNLABELLED, TargetSpec
+
+if TYPE_CHECKING:
+    from tacit.learn import TargetSpec
 
 _CONTEXT = "tacit.study@1"
 _EXAMPLE = "docs/federation.md has one"
@@ -74,6 +76,8 @@ class LearnerSpec:
     @property
     def target_spec(self) -> TargetSpec:
         """As learners take it."""
+        from tacit.learn import UNLABELLED, TargetSpec
+
         if not self.target:
             return UNLABELLED
         task = "classify" if self.bounds is None else "predict"

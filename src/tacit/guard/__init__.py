@@ -5,6 +5,7 @@ from __future__ import annotations
 from tacit.guard.accounting import MOST_SITES, Cost, gdp_delta, gdp_epsilon, gdp_mu, mu_for, plan_cost, plan_event, skellam_variance
 from tacit.guard.aggregate import Aggregator, Conversation, Curator, CuratorConversation, answer_with, charge_of, stated
 from tacit.guard.books import MemoryBooks
+from tacit.guard.calibration import least_noise
 from tacit.guard.correlation import Correlation
 from tacit.guard.filters import Filter, Spent
 from tacit.guard.guard import Books, Guard
@@ -23,6 +24,6 @@ __all__ = [
     "Aggregator", "Books", "Conversation", "Correlation", "Cost", "Curator", "CuratorConversation", "Entry", "FULL", "Filter", "Guard", "Ledger",
     "Limits", "MOST_SITES", "MemoryBooks", "Plan", "PlanStep", "Policy", "Records", "Sampler", "SelfTest", "Session", "SeveralGuards", "Spent",
     "StepClaim",
-    "answer_with", "charge_of", "gdp_delta", "gdp_epsilon", "gdp_mu", "mu_for", "plan_cost", "plan_event", "rehearse_answers", "self_test",
-    "skellam_variance", "stated",
+    "answer_with", "charge_of", "gdp_delta", "gdp_epsilon", "gdp_mu", "least_noise", "mu_for", "plan_cost", "plan_event", "rehearse_answers",
+    "self_test", "skellam_variance", "stated",
 ]

@@ -17,7 +17,7 @@ from tacit.errors import Refused, UsageError
 from tacit.guarantee import Budget
 from tacit.guard.events import SkellamDpEvent, event_from_dict, event_to_dict, gaussian_mu_squared
 from tacit.guard.gdp import gdp_delta, gdp_epsilon, gdp_mu
-from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep
+from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep, is_sampled
 from tacit.guard.skellam import CONCENTRATION, bridge_factor, bridge_slope, bridge_tail, skellam_rdp, skellam_variance
 from tacit.guard.subsampling import Accounted, epsilon_for, noise_for
 from tacit.randomness import LAPLACE_DISTANCE, skellam_distance
@@ -134,7 +134,8 @@ def _step_event(step: PlanStep, mechanism: str) -> Any:
         return dp_accounting.LaplaceDpEvent(step.noise_multiplier)
     if mechanism == "skellam":
         # A finer grid than the least one only helps: the bound falls as shift and noise grow together.
-        return SkellamDpEvent(float(_l1(step)), float(step.l2), skellam_variance(step.noise_multiplier * step.l2))
+        shared = SkellamDpEvent(float(_l1(step)), float(step.l2), skellam_variance(step.noise_multiplier * step.l2))
+        return dp_accounting.PoissonSampledDpEvent(step.sampler.rate, shared) if is_sampled(step) else shared
     raise Refused(f"unknown event: refuse. No accounting here for mechanism {mechanism!r}; use 'gaussian', 'laplace' or 'skellam'.")
 
 

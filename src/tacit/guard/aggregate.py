@@ -74,6 +74,16 @@ class Aggregator(Protocol):
         ...
 
     @property
+    def counts_units(self) -> bool:
+        """Whether `size` can be asked beside a plan; else the count is a step of it."""
+        ...
+
+    @property
+    def accounting(self) -> Filter:
+        """The filter that decides about plans."""
+        ...
+
+    @property
     def deterministic(self) -> bool:
         """Whether noise comes from a test seed."""
         ...
@@ -89,10 +99,10 @@ class Aggregator(Protocol):
 
 def stated(plan: Plan, *, others: Sequence[Cost], rule: Filter, scope: Scope, trust: TrustModel, deterministic: bool) -> Guarantee:
     """The guarantee of one plan and what it was built on, at the policy's δ (where ε needs none: at their own); none under a test seed."""
-    costs = [*others, plan_cost(plan)]
+    costs = [*(cost for cost in others if cost != Cost.nothing()), plan_cost(plan)]
     epsilon = math.inf if deterministic else rule.fixed_epsilon(costs)
     gaussian = all(cost.mu_squared is not None for cost in costs)
-    exact = {"skellam": "gdp over skellam", "laplace": "pld"}.get(plan.mechanism, "gdp" if gaussian else "pld")
+    exact = ("gdp" if gaussian else "pld") + (" over skellam" if plan.mechanism == "skellam" else "")
     exact = "sum of epsilon" if rule.kind == "pure" else exact
     accountant = "test seed" if deterministic else exact
     return Guarantee(epsilon, rule.stated_delta(costs), plan.unit, plan.relation, scope, trust, accountant)
@@ -136,6 +146,16 @@ class Curator:
     def count_cost(self) -> Cost:
         """What the noised count costs, once."""
         return self.guard.count_cost
+
+    @property
+    def counts_units(self) -> bool:
+        """Whether `size` can be asked beside a plan."""
+        return self.guard.policy.counts_units
+
+    @property
+    def accounting(self) -> Filter:
+        """The filter that decides about plans."""
+        return self.guard.policy.accounting
 
     @property
     def deterministic(self) -> bool:

@@ -22,6 +22,7 @@ from tacit.guarantee import Budget, Relation
 from tacit.guard.accounting import BRIDGE_FACTOR, BRIDGE_SHARE, EXTRAS_SHARE, RENYI_SHARE, Cost, gaussian_part, skellam_rdp
 from tacit.guard.events import UNIFORM_VARIANCE, SkellamDpEvent, gaussian_mu_squared, leaves, pure_epsilon
 from tacit.guard.gdp import gdp_delta, gdp_epsilon, gdp_mu
+from tacit.guard.skellam import sampled_skellam_rdp
 from tacit.guard.subsampling import fine_epsilon, pld_epsilon
 
 KINDS = ("auto", "renyi", "single", "pure")
@@ -163,9 +164,12 @@ class Filter:
     def _single(self, cost: Cost, *, fast: bool = False) -> float:
         """ε of one plan, at the δ that is left beside what samplers of noise may take."""
         delta = (1 - EXTRAS_SHARE) * self.budget.delta * math.exp(-cost.bridge_factor)
+        if not math.isfinite(cost.bridge_shift) or delta <= 0:
+            return math.inf
         if cost.mu_squared is not None:
             return gdp_epsilon(math.sqrt(cost.mu_squared), delta) + cost.bridge_shift
-        return fine_epsilon(cost.event, delta, self.relation, fast=fast)
+        stand_in = dp_accounting.ComposedDpEvent(list(_as_gaussian(cost.event))) if cost.bridge_shift else cost.event
+        return fine_epsilon(stand_in, delta, self.relation, fast=fast) + cost.bridge_shift
 
     @property
     def _renyi_rule(self) -> tuple[int, float]:
@@ -209,6 +213,8 @@ class Filter:
             return skellam_rdp([order], l1=leaf.l1, l2=leaf.l2, variance=leaf.variance - UNIFORM_VARIANCE)[0]
         if isinstance(leaf, dp_accounting.LaplaceDpEvent):
             return laplace_rdp(order, leaf.noise_multiplier)
+        if isinstance(leaf, dp_accounting.PoissonSampledDpEvent) and isinstance(leaf.event, SkellamDpEvent):
+            return _sampled_skellam(leaf, order, self.relation)
         return _sampled_renyi(leaf, order, self.relation)
 
 
@@ -225,8 +231,14 @@ def _mu_squared(costs: Sequence[Cost]) -> float | None:
 def _as_gaussian(event: Any) -> Iterator[Any]:
     """What a distribution of privacy loss can be made of: each part as it is, Skellam as the Gaussian it stands for."""
     for leaf, count in leaves(event):
-        mu_squared = gaussian_mu_squared(leaf)
-        yield dp_accounting.SelfComposedDpEvent(leaf if mu_squared is None else dp_accounting.GaussianDpEvent(1 / math.sqrt(mu_squared)), count)
+        yield dp_accounting.SelfComposedDpEvent(_stand_in(leaf), count)
+
+
+def _stand_in(leaf: Any) -> Any:
+    if isinstance(leaf, dp_accounting.PoissonSampledDpEvent) and isinstance(leaf.event, SkellamDpEvent):
+        return dp_accounting.PoissonSampledDpEvent(leaf.sampling_probability, _stand_in(leaf.event))
+    mu_squared = gaussian_mu_squared(leaf)
+    return leaf if mu_squared is None else dp_accounting.GaussianDpEvent(1 / math.sqrt(mu_squared))
 
 
 @lru_cache(maxsize=256)
@@ -252,6 +264,14 @@ def laplace_rdp(order: int, noise_multiplier: float) -> float:
     far = (order - 1) * epsilon + math.log(order / (2 * order - 1))
     near = -order * epsilon + math.log((order - 1) / (2 * order - 1))
     return (far + math.log1p(math.exp(near - far))) / (order - 1)
+
+
+@lru_cache(maxsize=4096)
+def _sampled_skellam(leaf: Any, order: int, relation: Relation) -> float:
+    if relation is Relation.REPLACE:
+        raise Refused("unknown event: refuse. A sampled Skellam answer has no Rényi bound under replace; plan under add/remove or zero-out.")
+    noise = leaf.event
+    return sampled_skellam_rdp(order, leaf.sampling_probability, l1=noise.l1, l2=noise.l2, variance=noise.variance - UNIFORM_VARIANCE)
 
 
 @lru_cache(maxsize=4096)

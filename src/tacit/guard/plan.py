@@ -20,10 +20,13 @@ from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import PrivacyUnit, Relation
 from tacit.guard.correlation import Correlation
 from tacit.guard.sampler import FULL, Sampler
+from tacit.questions import DenseGradient
 
 MECHANISMS = ("gaussian", "skellam", "laplace")
 LOCAL_KINDS = ("network@1",)
 """Sums that no question describes: the curator's own code computes them, and draws noise that is exact (`tacit.networks.noise`)."""
+SAMPLED_KINDS = (DenseGradient.kind,)
+"""Questions that can be asked about a sample of the units, which the guard draws and never shows."""
 _KIND = re.compile(r"[a-z][a-z0-9_]*@[1-9][0-9]*\Z")
 _DIGEST_DOMAIN = "tacit.plan@1"
 
@@ -93,6 +96,11 @@ class PlanStep:
         return cls(**fields)
 
 
+def is_sampled(step: PlanStep) -> bool:
+    """Whether the step's question is answered about a Poisson sample that the guard draws."""
+    return step.sampler.kind == "poisson" and step.correlation is None and step.kind in SAMPLED_KINDS
+
+
 def _require_match(sampler: Sampler, correlation: Correlation | None, repeats: int) -> None:
     """A unit's participations must be so far apart that they move different columns of C, none of which overlap."""
     if correlation is None:
@@ -152,8 +160,11 @@ class Plan:
         for step in self.steps:
             if step.sampler.kind == "full":
                 continue
-            if self.mechanism != "gaussian":
-                raise UsageError(f"Expected every unit in answers with {self.mechanism} noise; got sampler={step.sampler.kind!r}. Use one curator.")
+            if self.mechanism != "gaussian" and not (self.mechanism == "skellam" and is_sampled(step)):
+                raise UsageError(
+                    f"Expected every unit in answers with {self.mechanism} noise, or a Poisson sample where sites share noise and are asked for "
+                    f"{', '.join(SAMPLED_KINDS)}; got sampler={step.sampler.kind!r} for «{step.kind}». Use one curator."
+                )
             if step.sampler.kind == "truncated_poisson" and self.relation is Relation.ADD_REMOVE:
                 raise UsageError(
                     "Expected zero-out or replace for a truncated sampler, because the number of records is public then; got add/remove. Use "

@@ -10,7 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tacit.errors import UsageError
+from tacit.questions import Sample
+from tacit.randomness import SecureRandom
 
 KINDS = ("full", "poisson", "truncated_poisson", "cyclic_poisson", "passes")
 RATE_UNIT = 1 << 32
@@ -98,3 +103,21 @@ def rounded_rate(rate: float) -> float:
     if not 0 < rate <= 1:
         raise UsageError(f"Expected 0 < sampling rate={rate} <= 1; it is the expected batch over the number of units.")
     return math.ceil(rate * RATE_UNIT) / RATE_UNIT
+
+
+def joins(rate: float, units: int, source: SecureRandom) -> NDArray[np.bool_]:
+    """Which units join one answer, each with probability ``rate`` exactly and independently of all others: bool ``[units]``."""
+    if rate == 1:
+        return np.ones(units, np.bool_)
+    words = source.uint64(-(-units // 2)).view(np.uint32)[:units]
+    return np.asarray(words < np.uint32(int(rate * RATE_UNIT)))
+
+
+def drawn(rate: float, units: int, source: SecureRandom) -> Sample:
+    """One answer's sample, and beside it as many of the others as make up the mean and six standard deviations: work then has one size."""
+    taken = joins(rate, units, source)
+    most = min(units, math.ceil(units * rate + DEVIATIONS * math.sqrt(units * rate * (1 - rate))))
+    others = np.flatnonzero(~taken)[: max(0, most - int(taken.sum()))]
+    computed = taken.copy()
+    computed[others] = True
+    return Sample(taken, computed)

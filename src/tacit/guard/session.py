@@ -11,10 +11,10 @@ import numpy as np
 from tacit.errors import OffPlan, UsageError
 from tacit.guarantee import PrivacyUnit
 from tacit.guard.accounting import skellam_variance
-from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep
-from tacit.guard.sampler import FULL
+from tacit.guard.plan import LOCAL_KINDS, Plan, PlanStep, is_sampled
+from tacit.guard.sampler import FULL, drawn
 from tacit.guard.sources import OfUnit
-from tacit.questions import Frame, Question, RecordSource, Select, SelectKeys, SessionCache, Update, is_known, restore
+from tacit.questions import DenseGradient, Frame, Question, RecordSource, Select, SelectKeys, SessionCache, Update, is_known, restore
 from tacit.questions.base import Bounds, Sums
 from tacit.questions.select import Found
 from tacit.randomness import SecureRandom, rounded_gaussian, rounded_laplace, skellam
@@ -61,9 +61,16 @@ class Session:
                 f"{question.size}, {bounds.l0} and {bounds.l2}. Open a plan that covers the question."
             )
         self._require_unit_clip(question)
-        total = question.evaluate(self._records, self._cache)
+        total = self._summed(planned, question)
         self._next = step + 1
         return total + self._noise(self._scale(planned, bounds), question.size)
+
+    def _summed(self, planned: PlanStep, question: Question) -> Sums:
+        """The exact sum over everybody, or over a sample that is drawn here, once for each answer, and forgotten."""
+        if isinstance(question, DenseGradient) and is_sampled(planned):
+            sample = drawn(planned.sampler.rate, question.units(self._records, self._cache), self._source)
+            return question.evaluate(self._records, self._cache, sample=sample)
+        return question.evaluate(self._records, self._cache)
 
     def take(self, step: int, *, kind: str, size: int) -> PlanStep:
         """Use up one step whose sum the curator's own code computes, samples and noises: the training of networks.
@@ -149,7 +156,7 @@ class Session:
             raise OffPlan(f"Expected a question out of tacit.questions; got a {type(question).__name__}. Only the closed list is answered.")
         if question.kind != planned.kind:
             raise OffPlan(f"Expected a «{planned.kind}» question at step {step}; got «{question.kind}». Ask what was charged.")
-        if planned.sampler != FULL or planned.correlation is not None:
+        if (planned.sampler != FULL or planned.correlation is not None) and not is_sampled(planned):
             raise OffPlan(f"Expected a step of which every unit is part; step {step} is sampled. Only networks are trained on samples.")
         return planned
 

@@ -9,6 +9,7 @@ from tacit.errors import Refused, UsageError
 from tacit.guarantee import PrivacyUnit, Relation
 from tacit.guard.accounting import MOST_SITES, Cost
 from tacit.guard.aggregate import charge_of
+from tacit.guard.filters import Filter
 from tacit.guard.guard import Guard
 from tacit.guard.plan import Plan
 from tacit.guard.session import Session
@@ -62,6 +63,16 @@ class SeveralGuards:
         return max((guard.count_cost for guard in self.guards), key=lambda cost: cost.mu_squared or 0.0)
 
     @property
+    def counts_units(self) -> bool:
+        """Whether `size` can be asked beside a plan."""
+        return all(guard.policy.counts_units for guard in self.guards)
+
+    @property
+    def accounting(self) -> Filter:
+        """The filter that decides about plans: the first guard's. One that keeps its budget otherwise refuses before anything is charged."""
+        return self.guards[0].policy.accounting
+
+    @property
     def deterministic(self) -> bool:
         """Whether any guard's noise comes from a test seed."""
         return any(guard.deterministic for guard in self.guards)
@@ -69,6 +80,21 @@ class SeveralGuards:
     def size(self) -> int:
         """The sum of the guards' noised counts."""
         return sum(guard.size() for guard in self.guards)
+
+    def require(self, plan: Plan) -> None:
+        """Ask all guards whether they would refuse; nothing is charged.
+
+        Raises:
+            Refused: what the first guard that refuses says, after all have been asked.
+        """
+        refusals: list[Refused] = []
+        for guard in self.guards:
+            try:
+                guard.require(plan)
+            except Refused as refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise refusals[0]
 
     def opened(self, plan: Plan, share: Fraction) -> tuple[list[Session], tuple[int, str]]:
         """Charge the whole plan with every guard, after all of them have been asked whether they would refuse.
@@ -80,12 +106,5 @@ class SeveralGuards:
         Raises:
             Refused: what the first guard that refuses says; nothing is charged then.
         """
-        refusals: list[Refused] = []
-        for guard in self.guards:
-            try:
-                guard.require(plan)
-            except Refused as refusal:
-                refusals.append(refusal)
-        if refusals:
-            raise refusals[0]
+        self.require(plan)
         return [guard.open(plan, share=share) for guard in self.guards], charge_of(self.guards[0])

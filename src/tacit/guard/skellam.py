@@ -15,6 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from scipy.special import gammaln, logsumexp
+
 from tacit.errors import UsageError
 
 REACH = 12.0  # standard deviations within which noise is compared
@@ -24,6 +27,7 @@ _RATIO = 900.0  # (12⁴ − 6·12² + 3) / 24 = 828.1, and 8 % for the terms be
 _SQUARE = 1 / 20  # Var(z⁴ − 6z² + 3) / 24² = 1/24, and 20 %
 _MEAN = 1 / 40  # half of that, and 20 %
 _MARGIN = 1.05
+_ROUNDING = 1e-12  # of logarithms of Γ and their sums, for each order
 
 
 def skellam_variance(sigma: float) -> float:
@@ -70,6 +74,29 @@ def bridge_tail(variance: float) -> float:
     if variance < LEAST_VARIANCE:
         return 1.0
     return 2 * math.exp(-(REACH**2) / 2 + REACH**4 / (24 * variance) + REACH / math.sqrt(variance))
+
+
+def sampled_skellam_rdp(order: int, rate: float, *, l1: float, l2: float, variance: float) -> float:
+    """Rényi divergence bound of one Skellam release about a Poisson sample of this rate, at an integer order >= 2, in both directions.
+
+    E over p of ((1 − q) + q p'/p)^α is Σ_k C(α, k) (1 − q)^(α − k) q^k E[(p'/p)^k]: 1 for k = 0 and 1, at most exp((k − 1) ε(k)) beyond, with ε of
+    `skellam_rdp`. The other direction is no larger, because z -> Δ − z maps p and p' onto each other (Mironov, Talwar & Zhang 2019, arXiv
+    1908.10530, Theorem 5): docs/decisions/0021-sampled-skellam.md.
+
+    Raises:
+        UsageError: for an order that is not an integer >= 2, or a rate outside (0, 1].
+    """
+    if not 0 < rate <= 1:
+        raise UsageError(f"Expected 0 < rate={rate} <= 1.")
+    (whole,) = skellam_rdp([order], l1=l1, l2=l2, variance=variance)
+    if rate == 1:
+        return whole
+    k = np.arange(order + 1)
+    below = skellam_rdp(range(2, order + 1), l1=l1, l2=l2, variance=variance)
+    moments = np.concatenate([np.zeros(2), np.arange(1, order) * np.array(below)])
+    chosen = gammaln(order + 1) - gammaln(k + 1) - gammaln(order - k + 1)
+    sampled = logsumexp(chosen + (order - k) * math.log1p(-rate) + k * math.log(rate) + moments)
+    return min(whole, max(0.0, float(sampled) + order * _ROUNDING) / (order - 1))
 
 
 def skellam_rdp(orders: Sequence[int], *, l1: float, l2: float, variance: float) -> list[float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tacit.errors import MissingExtra, UsageError
-from tacit.guard import Curator, CuratorConversation, Filter, Plan, PlanStep, Sampler, mu_for, plan_cost
+from tacit.guard import Curator, CuratorConversation, Filter, Plan, PlanStep, Sampler, least_noise, mu_for, plan_cost
 from tacit.learn.driver import Steps, converse
 from tacit.learn.spending import Outlay, preparation, selection_delta, step_of
 from tacit.learn.training import LearnSpec, Preparation, provenance_of
@@ -113,8 +113,6 @@ def require_torch() -> None:
 
 def planned_network(spec: LearnSpec, aggregator: Curator, shape: NetworkShape, *, outlays: list[Outlay]) -> Plan:
     """All steps; what is left of the budget beside count and bins decides the network's noise."""
-    from tacit.networks.plan import least_noise
-
     policy = aggregator.guard.policy
     rule = Filter(spec.budget, policy.relation, policy.filter)
     others = [] if policy.filter == "single" else [aggregator.count_cost]

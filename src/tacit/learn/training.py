@@ -217,16 +217,33 @@ def open_and_run(
     Raises:
         Refused: if the plan is refused; nothing is charged then.
     """
+    require_declared(spec, aggregator)
+    size = aggregator.size()
+    found = outlays if isinstance(outlays, list) else outlays(size)
+    plan = planned(found, budget=spec.budget, aggregator=aggregator, purpose=spec.purpose, run=spec.run)
+    fitted, conversation = run_plan(spec, aggregator, plan, size=size, whole=whole)
+    return fitted, plan, conversation
+
+
+def require_declared(spec: LearnSpec, aggregator: Aggregator) -> None:
+    """Raise `UsageError` where something would have to be found that only one curator can find."""
     if spec.asked and aggregator.mechanism != "gaussian":
         raise UsageError(
             f"Expected a declared domain and declared classes for several sites; «{spec.asked[0]}» is not declared. Only one curator can find them."
         )
-    size = aggregator.size()
-    found = outlays if isinstance(outlays, list) else outlays(size)
-    plan = planned(found, budget=spec.budget, aggregator=aggregator, purpose=spec.purpose, run=spec.run)
+
+
+def run_plan(
+    spec: LearnSpec, aggregator: Aggregator, plan: Plan, *, size: int, whole: Callable[[Preparation], Steps[Fitted]],
+) -> tuple[Fitted, Conversation]:
+    """Open one plan and have the whole conversation: what it returned, and what paid for it.
+
+    Raises:
+        Refused: if the plan is refused; nothing is charged then.
+    """
     conversation = aggregator.open(plan)
     try:
-        return converse(whole(Preparation(spec, aggregator, plan, size)), conversation), plan, conversation
+        return converse(whole(Preparation(spec, aggregator, plan, size)), conversation), conversation
     finally:
         conversation.close()
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tacit.errors import UsageError, VerificationError
 from tacit.guard import Sampler
-from tacit.guard.sampler import RATE_UNIT
+from tacit.guard.sampler import joins
 from tacit.randomness import SecureRandom
 
 _ALARM = 12.0  # standard deviations: once in 1e32 runs by chance
@@ -54,10 +54,7 @@ class Drawer:
         return self._picked(np.flatnonzero(self.groups == answer % self.sampler.cycle))
 
     def _picked(self, places: Places) -> Places:
-        if self.sampler.rate == 1:
-            return places
-        words = self._source.uint64(-(-len(places) // 2)).view(np.uint32)[: len(places)]
-        return places[words < np.uint32(int(self.sampler.rate * RATE_UNIT))]
+        return places[joins(self.sampler.rate, len(places), self._source)]
 
     def _cut(self, chosen: Places) -> Places:
         if not self.sampler.cap or len(chosen) <= self.sampler.cap:

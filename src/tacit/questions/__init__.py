@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tacit.errors import UsageError
-from tacit.questions.base import GRID, Batch, Bounds, Question, RecordSource, SessionCache
+from tacit.questions.base import GRID, Batch, Bounds, Question, RecordSource, Sample, SessionCache
 from tacit.questions.cells import CellSums, Frame, Update, restore
 from tacit.questions.contributions import Contributions
 from tacit.questions.counts import CountByKey, Histogram, Profile, UnitCount
@@ -57,6 +57,6 @@ def parse(data: dict[str, Any]) -> Question | Select | SelectKeys:
 __all__ = [
     "GRID", "KINDS", "Batch", "Binning", "Bounding", "Bounds", "CellCounts", "CellSums", "Condition", "Contributions", "CountByKey",
     "DenseGradient", "DistinctTally", "Frame", "Grid", "Histogram", "KeyAxis", "LinearGradient", "MarginCounts", "Marginals", "Moments",
-    "Partition", "Profile", "Question", "RecordSource", "Select", "SelectKeys", "SessionCache", "SpreadCounts", "Tally", "Target",
+    "Partition", "Profile", "Question", "RecordSource", "Sample", "Select", "SelectKeys", "SessionCache", "SpreadCounts", "Tally", "Target",
     "TimeAxis", "TimeCounts", "UnitCount", "UnitLengths", "Update", "ValueAxis", "is_known", "parse", "restore",
 ]

@@ -83,6 +83,19 @@ class SessionCache:
         self.slots.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Which units one answer is about: drawn by the guard, once, and shown to nobody.
+
+    Args:
+        taken: bool ``[units]``, who is part of the sum.
+        computed: bool ``[units]``, for whom work is done: everybody who is taken, and others, so that time hardly tells how many are.
+    """
+
+    taken: NDArray[np.bool_]
+    computed: NDArray[np.bool_]
+
+
 @runtime_checkable
 class Question(Protocol):
     """A bounded sum over records, as frozen public data.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tacit.domain import Numeric
 from tacit.errors import UsageError
 from tacit.guarantee import Relation
-from tacit.questions.base import Bounds, RecordSource, SessionCache, Sums, clip_to
+from tacit.questions.base import Bounds, RecordSource, Sample, SessionCache, Sums, clip_to
 from tacit.questions.blocks import BlockStore
 from tacit.questions.cells import Frame, unit_slices
 from tacit.questions.losses import logistic_entries, logistic_starts, logistic_tables, softmax_terms, squared_terms
@@ -35,6 +35,7 @@ UNIT = 1 << 10
 WEIGHT_UNIT = 1 << 16
 MOST_WEIGHT = 1 << 24
 MOST_WIDTH, MOST_WEIGHTS, MOST_LAYERS = 1 << 11, 1 << 20, 8
+MOST_FINE = 12
 _MARGIN_SHIFT = 1 << 14
 _CAP = float(1 << 15)  # of activations and of gradients behind a layer, in their steps
 _ROWS, _NUMBERS = 8_192, 1 << 22
@@ -74,11 +75,13 @@ class DenseGradient:
         frame: target, loss and bins.
         layers: of every affine map, first to last.
         clip: largest length of one unit's gradient, in steps of 1/4,096.
+        fine: the answer is written in steps 2^``fine`` times as fine, on which shared noise of few standard deviations can be accounted as Gaussian.
 
-    The answer holds, layer by layer, the weights' gradient row by row and then the biases', 4,096 steps to one.
+    The answer holds, layer by layer, the weights' gradient row by row and then the biases', 4,096 · 2^``fine`` steps to one.
 
     Guarantees:
         A unit moves the sum by at most ``clip`` (twice that where it is replaced), whatever its rows hold; a row with an unknown label by nothing.
+        The same holds of the sum over any of the units.
 
     Raises:
         UsageError: if layers do not fit each other, the inputs or the target, or are beyond 2,047 inputs, 2^20 weights, 8 layers or weights of 256.
@@ -87,11 +90,14 @@ class DenseGradient:
     frame: Frame
     layers: tuple[Layer, ...]
     clip: int
+    fine: int = 0
     kind: ClassVar[str] = "dense@1"
 
     def __post_init__(self) -> None:
         if not isinstance(self.clip, int) or isinstance(self.clip, bool) or not 1 <= self.clip < 1 << 31:
             raise UsageError(f"Expected clip={self.clip!r} to be a length from 1 to 2^31 steps.")
+        if not isinstance(self.fine, int) or isinstance(self.fine, bool) or not 0 <= self.fine <= MOST_FINE:
+            raise UsageError(f"Expected fine={self.fine!r} to be a whole number from 0 to {MOST_FINE}.")
         if not 1 <= len(self.layers) <= MOST_LAYERS:
             raise UsageError(f"Expected 1 to {MOST_LAYERS} layers; got {len(self.layers)}.")
         width = width_of(self.frame.binning)
@@ -111,21 +117,29 @@ class DenseGradient:
 
     def bounds(self, relation: Relation) -> Bounds:
         """See the class."""
-        return Bounds.from_l2(self.clip, size=self.size, relation=relation)
+        return Bounds.from_l2(self.clip << self.fine, size=self.size, relation=relation)
 
-    def evaluate(self, records: RecordSource, cache: SessionCache) -> Sums:
-        """int64 ``[size]``."""
+    def units(self, records: RecordSource, cache: SessionCache) -> int:
+        """How many units there are with a usable label. Never released."""
+        return self._inputs(records, cache).total
+
+    def evaluate(self, records: RecordSource, cache: SessionCache, *, sample: Sample | None = None) -> Sums:
+        """int64 ``[size]``: over everybody, or over the units of a sample."""
+        inputs, total = self._inputs(records, cache), np.zeros(self.size, np.int64)
+        for block, labels, units in inputs.chunks(max(16, _NUMBERS // self.size), None if sample is None else sample.computed):
+            gradients = self._gradients(block.astype(np.float64), labels)
+            starts = np.flatnonzero(np.diff(units, prepend=-1))
+            gradients = np.add.reduceat(gradients, starts, axis=0) if len(starts) < len(units) else gradients
+            clipped = clip_to(np.clip(gradients, -(2.0**30), 2.0**30).astype(np.int64), self.clip)
+            total += clipped.sum(axis=0) if sample is None else (clipped * sample.taken[units[starts], None]).sum(axis=0)
+        return total << self.fine
+
+    def _inputs(self, records: RecordSource, cache: SessionCache) -> _Inputs:
         slot = f"dense:{self.frame.digest.hex()}"
         if slot not in cache.slots:
             cache.slots[slot] = _Inputs.of(records, self.frame)
-        total = np.zeros(self.size, np.int64)
-        for inputs, labels, units in cache.slots[slot].chunks(max(16, _NUMBERS // self.size)):
-            gradients = self._gradients(inputs.astype(np.float64), labels)
-            if units is not None:
-                starts = np.flatnonzero(np.diff(units, prepend=-1))
-                gradients = np.add.reduceat(gradients, starts, axis=0) if len(starts) else gradients
-            total += clip_to(np.clip(gradients, -(2.0**30), 2.0**30).astype(np.int64), self.clip).sum(axis=0)
-        return total
+        found: _Inputs = cache.slots[slot]
+        return found
 
     def _gradients(self, inputs: Whole, labels: NDArray[np.int32]) -> Whole:
         """Each row's gradient, ``[rows, size]``, before clipping."""
@@ -164,7 +178,8 @@ class DenseGradient:
     def to_dict(self) -> dict[str, Any]:
         """Canonical plain form."""
         layers = [{"outputs": len(weights), "weights": pack(weights), "bias": pack(bias)} for weights, bias in self.layers]
-        return {"kind": self.kind, "frame": self.frame.to_dict(), "layers": layers, "clip": self.clip}
+        plain = {"kind": self.kind, "frame": self.frame.to_dict(), "layers": layers, "clip": self.clip}
+        return plain | {"fine": self.fine} if self.fine else plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> DenseGradient:
@@ -172,17 +187,18 @@ class DenseGradient:
         layers = tuple(
             (unpack(layer["weights"], "int32").reshape(int(layer["outputs"]), -1), unpack(layer["bias"], "int32")) for layer in data["layers"]
         )
-        return cls(Frame.from_dict(data["frame"]), layers, data["clip"])
+        return cls(Frame.from_dict(data["frame"]), layers, data["clip"], data.get("fine", 0))
 
 
 @dataclass
 class _Inputs:
-    """What a session remembers: the records with usable labels, as whole inputs."""
+    """What a session remembers: the records with usable labels, as whole inputs; and which unit each is of, counted over all of them."""
 
     width: int
     blocks: BlockStore
     labels: list[NDArray[np.int32]]
-    units: list[NDArray[np.int64] | None]
+    units: list[NDArray[np.int64]]
+    total: int = 0
 
     @classmethod
     def of(cls, records: RecordSource, frame: Frame) -> _Inputs:
@@ -195,15 +211,26 @@ class _Inputs:
             inputs = np.rint(inputs_of(frame.binning, columns, batch.rows)[known] * UNIT).astype(np.int16)
             made.blocks.append(inputs.view(np.uint8))
             made.labels.append(labels[known])
-            made.units.append(None if batch.units is None else batch.units[known])
+            made._number(known if batch.units is None else batch.units[known])
         return made
 
-    def chunks(self, most: int) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int64] | None]]:
-        """Some rows at a time, a unit's rows together: inputs, labels and units."""
+    def _number(self, units: NDArray[np.int64]) -> None:
+        """Units of one batch, each of which lies in it as a whole, numbered after all before."""
+        numbers = self.total + np.cumsum(np.diff(units, prepend=-1) != 0) - 1
+        self.units.append(numbers.astype(np.int64))
+        self.total = int(numbers[-1]) + 1 if len(numbers) else self.total
+
+    def chunks(
+        self, most: int, marked: NDArray[np.bool_] | None,
+    ) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int64]]]:
+        """Some rows at a time, a unit's rows together, of the units that are marked: inputs, labels and units."""
         for block, labels, units in zip(self.blocks, self.labels, self.units, strict=True):
             inputs = block.view(np.int16).reshape(-1, self.width)
-            for rows in unit_slices(units, len(labels), min(most, _ROWS)):
-                yield inputs[rows], labels[rows], None if units is None else units[rows]
+            if marked is not None:
+                rows = np.flatnonzero(marked[units])
+                inputs, labels, units = inputs[rows], labels[rows], units[rows]
+            for part in unit_slices(units, len(labels), min(most, _ROWS)):
+                yield inputs[part], labels[part], units[part]
 
 
 def _largest(values: NDArray[np.int32]) -> int:

@@ -6,6 +6,7 @@ A mask is the keystream of a key that is used once, read as integers of b bits: 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -22,7 +23,7 @@ Residues: TypeAlias = NDArray[Any]
 """Unsigned integers modulo 2^b: uint16, uint32 or uint64, the narrowest that holds b bits."""
 
 BITS = (16, 24, 32, 40, 48, 64)
-CHUNK = 1 << 15
+CHUNK = 1 << 16
 MOST_COORDINATES = 1 << 27
 
 
@@ -50,15 +51,16 @@ def centred(residues: Residues, bits: int) -> Sums:
 def add_masks(into: Residues, keys: Iterable[tuple[bytes, bool]], bits: int) -> None:
     """Add (or, where the flag is false, subtract) the mask of each key of 32 bytes, in place."""
     width, kind = bits // 8, _dtype(bits)
-    streams = [(Cipher(AES256(key), CTR(bytes(16))).encryptor(), plus) for key, plus in keys]
-    zeros = bytes(CHUNK * width)
+    streams = [(Cipher(AES256(key), CTR(bytes(16))).encryptor().update_into, np.add if plus else np.subtract) for key, plus in keys]
     buffer = bytearray(CHUNK * width + 16)
+    in_place = not _loose(bits) and sys.byteorder == "little"
     for start in range(0, len(into), CHUNK):
         part = into[start : start + CHUNK]
-        for stream, plus in streams:
-            stream.update_into(zeros[: len(part) * width] if len(part) < CHUNK else zeros, buffer)
-            mask = _unpacked(buffer, len(part), width, kind)
-            (np.add if plus else np.subtract)(part, mask, out=part)
+        zeros = bytes(len(part) * width)
+        mask = _unpacked(buffer, len(part), width, kind)
+        for keystream, join in streams:
+            keystream(zeros, buffer)
+            join(part, mask if in_place else _unpacked(buffer, len(part), width, kind), out=part)
     if _loose(bits):
         np.bitwise_and(into, kind(_top(bits)), out=into)
 
@@ -73,14 +75,14 @@ def packed(residues: Residues, bits: int) -> bytes:
 
 
 def unpacked(data: bytes, bits: int, size: int) -> Residues:
-    """What `packed` wrote.
+    """What `packed` wrote, on the same bytes where the width allows it: not to be written to.
 
     Raises:
         ProtocolViolation: if there are not ``size`` integers of ``bits`` bits.
     """
     if len(data) != size * (bits // 8):
         raise ProtocolViolation(f"Expected {size:,} integers of {bits} bits; got {len(data):,} bytes. Ask the site again.")
-    return _unpacked(data, size, bits // 8, _dtype(bits)).copy()
+    return _unpacked(data, size, bits // 8, _dtype(bits))
 
 
 def _unpacked(data: bytes | bytearray, size: int, width: int, kind: type[Any]) -> Residues:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tacit.crypto import SigningKey, VerifyKey, canonical_bytes, digest, from_canonical
 from tacit.domain import Domain
@@ -29,9 +29,11 @@ _CONTEXT = "tacit.study@1"
 _EXAMPLE = "docs/federation.md has one"
 LONGEST = 1 << 20
 UNLABELLED_KINDS = ("anomaly", "components")
+Parameter: TypeAlias = int | float | tuple[int, ...]
 PARAMETERS: Mapping[str, frozenset[str]] = {
     "boosted-trees": frozenset({"passes", "trees", "depth"}), "additive": frozenset({"iterations", "trees", "depth"}),
-    "linear": frozenset({"iterations"}), "anomaly": frozenset({"trees", "depth"}), "components": frozenset(),
+    "linear": frozenset({"iterations"}), "network": frozenset({"hidden", "steps", "rate", "learning_rate"}),
+    "anomaly": frozenset({"trees", "depth"}), "components": frozenset(),
 }
 """Which parameters each learner takes."""
 
@@ -57,7 +59,7 @@ class LearnerSpec:
     classes: tuple[str, ...] = ()
     positive: str = ""
     bounds: tuple[float, float] | None = None
-    parameters: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in PARAMETERS:
@@ -87,7 +89,8 @@ class LearnerSpec:
         """Plain form."""
         return {
             "kind": self.kind, "target": self.target, "classes": list(self.classes), "positive": self.positive,
-            "bounds": None if self.bounds is None else list(self.bounds), "parameters": dict(self.parameters),
+            "bounds": None if self.bounds is None else list(self.bounds),
+            "parameters": {name: list(value) if isinstance(value, tuple) else value for name, value in self.parameters.items()},
         }
 
 
@@ -241,7 +244,8 @@ def _build(cls: type[StudyCard], data: dict[str, Any]) -> StudyCard:
         budget=Budget(float(privacy["epsilon"]), float(privacy["delta"])), relation=Relation(privacy.get("relation", "add/remove")),
         learner=LearnerSpec(
             learner["kind"], learner.get("target", ""), tuple(learner.get("classes", ())), learner.get("positive", ""),
-            None if bounds is None else (float(bounds[0]), float(bounds[1])), dict(learner.get("parameters", {})),
+            None if bounds is None else (float(bounds[0]), float(bounds[1])),
+            {name: tuple(value) if isinstance(value, list) else value for name, value in learner.get("parameters", {}).items()},
         ),
         sites=tuple(sorted(data["sites"]["names"])), domain=Domain.from_dict({"columns": data["columns"]}),
     )
@@ -272,7 +276,7 @@ epsilon = 1.0
 delta = 1e-5
 
 [learner]
-kind = "boosted-trees"       # or additive, linear, anomaly, components
+kind = "boosted-trees"       # or additive, linear, network, anomaly, components
 target = "readmitted"
 positive = "yes"             # or classes = [...], or bounds = [lower, upper]
 [learner.parameters]

@@ -158,10 +158,12 @@ def test_an_approval_is_for_one_edition(houses: Houses) -> None:
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"linear"}))
 def test_every_learner_asks_what_it_says_and_runs_over_masked_rounds(kind: str) -> None:
-    labelled = kind in ("boosted-trees", "additive")
-    sizes = {"boosted-trees": {"passes": 1, "trees": 1}, "additive": {"iterations": 2}, "anomaly": {"trees": 2}}
+    labelled = kind in ("boosted-trees", "additive", "network")
+    sizes = {"boosted-trees": {"passes": 1, "trees": 1}, "additive": {"iterations": 2}, "anomaly": {"trees": 2},
+             "network": {"hidden": (3, 2), "steps": 2, "rate": 0.5}}
     target = {"target": "readmitted", "positive": "yes"} if labelled else {}
     card = replace(CARD, learner=LearnerSpec(kind, parameters=sizes.get(kind, {}), **target), budget=Budget(3.0, 1e-5))  # type: ignore[arg-type]
+    assert StudyCard.from_dict(card.to_dict()) == card
     houses = Houses(card, epsilon=6.0)
     houses.run(card)
     plans = [entry.body["plan"] for entry in houses.ledgers["anna"].entries(kind="charge")]

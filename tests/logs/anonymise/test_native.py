@@ -83,6 +83,15 @@ CONTEXTS = (
     "x_{}_y",
     "Failed password for invalid user {} from 10.9.8.7",
     "CORP\\{}",
+    "rhost={}",
+    "getaddrinfo for {} ",
+    "connection from 10.9.8.7 ({})",
+    "krbtgt/{}",
+    "HTTP/{}",
+    "cifs/{}:445",
+    "{}$",
+    "CORP\\{}$",
+    "{}$@CORP.EXAMPLE",
     "Files\\{}",
     "({})",
     "{}{}",
@@ -363,6 +372,16 @@ def test_hostile_lines_fare_as_elsewhere(line: bytes) -> None:
     fast, slow = Anonymiser(policy, KEY), Anonymiser(policy, KEY, compiled=False)
     for lines in ([good, line, good], [line], [good]):
         same(outcome(fast, lines), outcome(slow, lines))
+
+
+def test_machines_that_only_a_text_announces_are_hidden_here_too() -> None:
+    policy = SourcePolicy.parse("{version: 1, source: t, format: json, fields: {text: scrub}}")
+    texts = ("x rhost=fern.example.net", "connection from 10.9.8.7 (far-1.user.example)", "krbtgt/acme", "cifs/nashua", "WEC$", "a utica$@DM.EXAMPLE")
+    lines = [orjson.dumps({"text": text}) for text in texts]
+    fast = outcome(Anonymiser(policy, KEY), lines)
+    same(fast, outcome(Anonymiser(policy, KEY, compiled=False), lines))
+    written = " ".join(fast[0]).lower()
+    assert not any(name in written for name in ("fern", "far-1", "acme", "nashua", "wec", "utica", "dm."))
 
 
 def test_a_name_without_letters_fares_as_elsewhere() -> None:

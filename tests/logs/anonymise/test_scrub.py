@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 
 import numpy as np
@@ -25,7 +26,9 @@ PIECES = (
     "4111111111111111", "accepted password for olga from 10.0.0.9", "session opened for user dana",
     "\\\\share9\\d", "--host zielrechner", "rhost=fern.example.net",
     "getaddrinfo for a.b.info", "logname= uid=0", "connection from 1.2.3.4 (x-1.user.pl)",
-    "krbtgt/acme", f" -s {'Ab1+' * 12}==", "-", ".", "_", "@",
+    "krbtgt/acme", "HTTP/SCRANTON", " cifs/nashua:445", "host/ws9.dm.example@DM.EXAMPLE",
+    "WEC1$", " DC07$", "MORDOR\\wec$", "utica$@DM.EXAMPLE", "$", ":",
+    "\\\\*\\IPC$", "ldap/", f" -s {'Ab1+' * 12}==", "-", ".", "_", "@",
 )
 
 
@@ -55,6 +58,18 @@ def test_a_few_texts_become_what_a_column_of_them_becomes(texts: list[str], monk
     ("ticket for krbtgt/acmecorp refused", "acmecorp", ["ticket for krbtgt/", " refused"]),
     (f"sh join.sh -w 335208fd -s {'NI5z/fh+' * 6}A== -v", "NI5z", ["sh join.sh -w 335208fd -s ", " -v"]),
     ("rhost=198.51.100.7", "198.51.100.7", ["rhost="]),
+    ("scranton$", "scranton", ["$"]),
+    ("HTTP/SCRANTON", "SCRANTON", ["HTTP/"]),
+    ("ldap/newyork.dm.example/dm.example", "newyork.dm", ["ldap/", ".example/", ".example"]),
+    ("setspn -Q HTTP/web7.acme.example:8080 -v", "web7.acme", ["setspn -Q HTTP/", ".example:8080 -v"]),
+    ("HOST/HR001\r\n\tRestrictedKrbHost/HR001 x", "HR001", ["HOST/", "\r\n\tRestrictedKrbHost/", " x"]),
+    ("cifs/nashua, Hyper-V Replica Service/nashua", "nashua", ["cifs/", ", Hyper-V Replica Service/"]),
+    ("Account Name:\t\tFILE01$\r\nDomain", "FILE01", ["Account Name:\t\t", "$\r\nDomain"]),
+    ("net user DC07$ /add", "DC07", ["net user ", "$ /add"]),
+    ("logon of MORDOR\\wec$, once", "wec", ["logon of ", "$, once"]),
+    ("logon of MORDOR\\wec$, once", "MORDOR", ["logon of ", "$, once"]),
+    ("ticket utica$@DM.EXAMPLE refused", "utica", ["ticket ", "$@", ".example refused"]),
+    ("ticket utica$@DM.EXAMPLE refused", "DM.", ["ticket ", "$@", ".example refused"]),
     ("login: olga.meier", "olga.meier", ["login: "]),
     ("session opened for user olga.meier by (uid=0)", "olga.meier", ["session opened for user ", " by (uid=0)"]),
 ])
@@ -64,6 +79,47 @@ def test_machines_that_a_text_announces(
     (found,) = scrubbed([text], monkeypatch, few)
     assert hidden not in found
     assert all(piece in found for piece in kept)
+
+
+@pytest.mark.parametrize("few", [0, 1_000], ids=["a column", "a few"])
+@pytest.mark.parametrize("text", [
+    r"net share ADMIN$ C$ IPC$ print$", r"\\*\IPC$", r"\\*\print$ print this", "C:\\$SNAP_2_VOLUMEC$\\x", "echo $HOME ${PATH} $x x$",
+    "grep 'foo$' | sed s/ABC$//", "^[A-Z]+$ (x|Y)$", "GET / HTTP/1.1", "http/1.1, HTTP/TCP and dns/udp", "cc host/main.c dns/root.conf",
+    "root/Microsoft/Windows/DNS/PS_DnsClientNrptPolicy", "US$ 100$ A$=MID$(B$,2)", "-bxor$key -join'%IEX$a", "https://docs/http/page", "ldap/ host/",
+])
+def test_what_only_looks_like_a_machine_stays(text: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scrubbed([text], monkeypatch, few) == [text]
+
+
+@pytest.mark.parametrize(("principal", "became"), [
+    ("UTICA$", "U$"), ("utica$@DM.EXAMPLE", "U$@D"), ("utica$/dm.example", "U$/D"), ("HTTP/utica", "HTTP/U"), ("krbtgt/DM.EXAMPLE", "krbtgt/D"),
+    ("ldap/Utica.dm.example/dm.example", "ldap/U.D/D"), ("MSSQLSvc/utica.dm.example:1433", "MSSQLSvc/U.D:1433"), ("anna/dm.example", "A/D"),
+    ("MSSQLSvc/utica.dm.example:ANNA", "MSSQLSvc/U.D:N"), ("anna/utica@DM.EXAMPLE", "A/U@D"), ("HOST/utica\n\tHTTP/utica", "HOST/U\n\tHTTP/U"),
+    ("krb,smb,gssapi", "krb,smb,gssapi"), ("ssl", "ssl"), ("-", "-"), ("", ""), ("%%1793", "%%1793"), ("krbtgt", "krbtgt"), ("anna", "A"),
+])
+def test_principals_name_the_same_machines_as_other_fields(principal: str, became: str) -> None:
+    names = Tools(EpochKey.for_tests()).names
+    words = {"U": names.host("utica"), "D": names.host("dm") + ".example", "A": names.user("anna"), "N": names.host("anna")}
+    assert names.principal(principal) == re.sub(r"\b[UDAN]\b", lambda found: words[found.group()], became)
+
+
+@pytest.mark.parametrize(("mailbox", "became"), [
+    ('"Anna Keller" <anna@dm.example>', '"K" <A@D>'), ("anna@dm.example (Anna Keller)", "A@D (K)"), ("<anna@dm.example>", "<A@D>"),
+    ("Anna Keller <anna@dm.example>, ben@dm.example;", "K <A@D>, B@D;"), ('"Sales":anna@dm.example', '"S":A@D'), ("anna@dm.example", "A@D"),
+    ("<>", "U"), ('"anna keller" <anna', "V"), ("anna@dm.example, <@", "A@D, <@"),
+])
+def test_names_beside_addresses_are_hidden_too(mailbox: str, became: str) -> None:
+    names = Tools(EpochKey.for_tests()).names
+    people = {"A": "anna", "B": "ben", "K": "anna keller", "S": "sales", "U": "<>", "V": '"anna keller" <anna'}
+    words = {letter: names.user(name) for letter, name in people.items()} | {"D": names.host("dm") + ".example"}
+    assert names.email(mailbox) == re.sub(r"\b[ABKSUVD]\b", lambda found: words[found.group()], became)
+
+
+def test_of_a_host_nothing_stays_that_is_no_label() -> None:
+    names = Tools(EpochKey.for_tests()).names
+    assert names.host("dm.example").endswith(".example")
+    for text in ("dm.example (anna keller)", "dm.anna keller", "x.é!", "x.a/b"):
+        assert not any(part in names.host(text) for part in ("anna", "keller", "é", "a/b"))
 
 
 def test_a_few_addresses_get_what_many_get() -> None:
@@ -78,8 +134,11 @@ def test_a_few_addresses_get_what_many_get() -> None:
         assert (many != octets).any(axis=1).all()
 
 
-@pytest.mark.parametrize("treatment", ["scrub", "template", "url", "path", "user", "host", "email", "address", "mac", "sid", "id"])
-@pytest.mark.parametrize("bait", ["1.", "a.", ":", "1:", "%25", "\\", "a@", "corp.", "user=", "QUJD", "6161", "?a=", "::ffff:1.2.3.4", "é"])
+@pytest.mark.parametrize("treatment", ["scrub", "template", "url", "path", "user", "host", "principal", "email", "address", "mac", "sid", "id"])
+@pytest.mark.parametrize("bait", [
+    "1.", "a.", ":", "1:", "%25", "\\", "a@", "corp.", "user=", "QUJD", "6161", "?a=", "::ffff:1.2.3.4", "é", "A$", " AB1$", "cifs/", " host/a",
+    "a$@", "ab\\c$", "A-",
+])
 def test_no_text_takes_more_than_its_length(treatment: str, bait: str) -> None:
     """100 kB of each: a second is forty times what the slowest takes, and what is quadratic took minutes."""
     policy = SourcePolicy.parse(f"{{version: 1, source: s, format: json, fields: {{a: {treatment}}}}}")

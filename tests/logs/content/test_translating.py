@@ -17,6 +17,7 @@ from tacit.logs.treatments import Addresses, Identities
 
 KEY = EpochKey.for_tests()
 FIELDS = """{who: user, machine: host, mail: email, ip: address, file: path, link: url, sid: sid, mac: mac, id: id, text: scrub, kept: keep,
+ principal: principal,
  gone: drop, other: host, kept2: keep, who2: user, when: {treatment: jitter, seconds: 5}, bin: {treatment: generalise, width: 10},
  rare: {treatment: suppress, units: 5}}"""
 POLICY = SourcePolicy.parse(f"version: 1\nsource: t\nformat: json\nunknown: drop\nentity: who\nunit: who\ntime: when\nfields: {FIELDS}")
@@ -46,6 +47,9 @@ MACHINES = [{"machine": name} for name in (
     "dc01.corp.example", "DC01", "mail.corp.example", "evil.example", "xevil.example", "a.evil.example", "localhost",
 )]  # fmt: skip
 HOME = "/".join(("", "home", "anna", ""))
+PRINCIPALS = [{"principal": name} for name in (
+    "HTTP/dc01", "http/DC01.corp.example:8080", "krbtgt/CORP.EXAMPLE", "krbtgt", "WS-7$", "cifs/ws-7", "anna", "krb,smb", "ssl", "odd/dc01", "-",
+)]  # fmt: skip
 IPS = [{"ip": text} for text in ("10.1.2.3", "10.2.2.3", "192.168.5.1", "8.8.8.8", "8.8.4.4", "127.0.0.1", "80.1.1.1", "8.18.8.8", "fe80::1", "-")]
 FILES = [{"file": text} for text in (
     "C:\\Users\\anna\\evil.exe", "C:\\Windows\\System32\\cmd.exe", f"{HOME}x/run.sh", "C:\\Temp\\evil.exe", "C:\\Temp\\notevil.exe",
@@ -68,6 +72,10 @@ SIDS = [{"sid": text} for text in ("S-1-5-21-1-2-3-500", "S-1-5-21-1-2-3-1105", 
         ("{machine: DC01.corp.example}", MACHINES), ("{machine|endswith: '.corp.example'}", MACHINES), ("{machine|startswith: 'dc01.'}", MACHINES),
         ("{machine|endswith: '.evil.example'}", MACHINES), ("{machine|contains: '.corp.'}", MACHINES), ("{machine|endswith: '.example'}", MACHINES),
         ("{machine: localhost}", MACHINES),
+        ("{principal: http/DC01}", PRINCIPALS), ("{principal|startswith: 'HTTP/'}", PRINCIPALS), ("{principal: 'krbtgt*'}", PRINCIPALS),
+        ("{principal|endswith: '$'}", PRINCIPALS), ("{principal: ANNA}", PRINCIPALS), ("{principal|contains: 'dc01.corp.example'}", PRINCIPALS),
+        ("{principal|startswith: 'krbtgt/corp.example'}", PRINCIPALS), ("{principal: ssl}", PRINCIPALS), ("{principal: odd/dc01}", PRINCIPALS),
+        ("{principal|startswith: 'http/dc01.'}", PRINCIPALS), ("{principal: 'cifs/ws-7'}", PRINCIPALS),
         ("{ip: 8.8.8.8}", IPS), ("{ip|startswith: '10.'}", IPS), ("{ip|startswith: '8.8.'}", IPS), ("{ip|startswith: '10.1'}", IPS),
         ("{ip|cidr: 8.8.0.0/16}", IPS), ("{ip|cidr: 0.0.0.0/1}", IPS), ("{ip|cidr: 192.168.0.0/16}", IPS), ("{ip: '-'}", IPS),
         ("{ip: 127.0.0.1}", IPS),
@@ -151,7 +159,7 @@ def test_a_rule_teaches_no_name_to_events_or_other_rules() -> None:
     assert "the evilguy or whoever" in to_yaml(second)
 
 
-@pytest.mark.parametrize("treatment", ["user", "host", "email", "path", "sid", "id", "mac", "address", "url"])
+@pytest.mark.parametrize("treatment", ["user", "host", "principal", "email", "path", "sid", "id", "mac", "address", "url"])
 @settings(max_examples=120, deadline=None)
 @given(data=st.data())
 def test_whole_values_are_found_again_and_no_others(treatment: str, data: st.DataObject) -> None:

@@ -362,6 +362,10 @@ def _quoted(texts: Sequence[str], write: Callable[[Any], str]) -> list[str]:
     return list(map(write, texts))
 
 
+_EARLIER = ("user", "host", "principal", "email", "id")
+"""Treatments whose pseudonyms carry an epoch."""
+
+
 class _Prior:
     """Pseudonyms of the former epoch, beside the new ones while the overlap lasts."""
 
@@ -369,7 +373,7 @@ class _Prior:
         self._paths = list(policy.fields)
         self._treatments = {
             number: treatment for number, rule in enumerate(policy.fields.values())
-            if rule.treatment in ("user", "host", "email", "id") and (treatment := build(rule.treatment, tools, rule.options)) is not None
+            if rule.treatment in _EARLIER and (treatment := build(rule.treatment, tools, rule.options)) is not None
         }
 
     def added(self, events: list[Any], columns: dict[int, Column], text: bool) -> list[Any]:

@@ -28,9 +28,9 @@ _SAID = {
 }  # fmt: skip
 _HOLDERS = {
     "ip": frozenset(("address", "host", "scrub", "keep")), "cidr": frozenset(("address", "host", "keep")),
-    "domain": frozenset(("host", "url", "email", "scrub", "keep")), "hash": frozenset(("keep", "scrub")),
-    "url": frozenset(("url", "scrub", "keep")), "email": frozenset(("email", "user", "scrub", "keep")),
-    "user": frozenset(("user", "scrub", "keep")),
+    "domain": frozenset(("host", "principal", "url", "email", "scrub", "keep")), "hash": frozenset(("keep", "scrub")),
+    "url": frozenset(("url", "scrub", "keep")), "email": frozenset(("email", "user", "principal", "scrub", "keep")),
+    "user": frozenset(("user", "principal", "scrub", "keep")),
 }  # fmt: skip
 NOWHERE = "no field of the policy still holds it"
 _TREATED: dict[str, Callable[[Tools, str], str]] = {

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tacit.logs.content.tree import Network, Parts, Text, Value, Wild
-from tacit.logs.treatments import Tools
+from tacit.logs.treatments import PROTOCOLS, SERVICES, Tools
 
 PART = "a part of a name, where pseudonyms stand for whole names: only names that stay readable, or are exactly this, are found"
 HIDDEN = "a part of an identifier, of which nothing stays readable"
@@ -137,6 +137,27 @@ def user(tools: Tools) -> Stretch:
     def _domain(piece: _Whole, domain: str, slash: str) -> list[str]:
         hidden = names.user(f"{domain}\\x").rpartition("\\")[0]
         return [hidden + slash] if piece.begins or domain[:1] in "\\" else [one + slash for one in cut(piece, domain, hidden)]
+
+    return stretch
+
+
+def principal(tools: Tools) -> Stretch:
+    """Of Kerberos' names: ``class/host``, of which well-known classes stay, or an account."""
+    account, machine = user(tools), host(tools)
+
+    def stretch(piece: _Whole) -> list[str]:
+        text = piece.text
+        if text.lower() in PROTOCOLS:
+            return [text]
+        first, *rest = text.split("/")
+        if not rest and not piece.begins:  # what the pattern leaves open may be a class
+            return list(dict.fromkeys([*account(piece), *machine(piece)]))
+        found = [first] if not first or (rest and first.lower() in SERVICES) else account(replace(piece, text=first, ends=piece.ends and not rest))
+        for place, part in enumerate(rest):
+            last = place == len(rest) - 1
+            options = machine(replace(piece, text=part, begins=True, ends=piece.ends or not last)) if part else [""]
+            found = [f"{one}/{two}" for one in found for two in options][:_MOST_WAYS]
+        return list(found)
 
     return stretch
 

@@ -51,7 +51,7 @@ NOISED = "values are randomised: no single event can be trusted"
 BLANKED = "texts are reduced to what all messages of a kind have in common"
 ORDER = "numbers have become pseudonyms, which have no order"
 FOREIGN = "a network, where the field holds no addresses"
-_REFERABLE = frozenset(("keep", "user", "host", "email", "address", "mac", "sid", "id", "url", "path", "scrub"))
+_REFERABLE = frozenset(("keep", "user", "host", "principal", "email", "address", "mac", "sid", "id", "url", "path", "scrub"))
 _STAYS: dict[str, str] = {"suppress": RARE, "randomise": NOISED}
 
 
@@ -225,6 +225,7 @@ _STRUCTURES: dict[str, Callable[[Tools], _Structure]] = {
     "user": lambda tools: (tools.names.user, structures.user(tools)),
     "email": lambda tools: (tools.names.email, structures.user(tools)),
     "host": lambda tools: (tools.names.host, structures.host(tools)),
+    "principal": lambda tools: (tools.names.principal, structures.principal(tools)),
     "path": lambda tools: (tools.places.path, structures.place(tools)),
     "url": lambda tools: (tools.places.url, structures.url(tools)),
     "sid": lambda tools: (tools.numbers.sid, structures.sid(tools)),

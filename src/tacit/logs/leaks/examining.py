@@ -26,7 +26,7 @@ from tacit.logs.leaks.sample import Column, Sample
 from tacit.logs.leaks.standing import kind_of_event, prefixes, uniqueness
 from tacit.page.numbers import percent
 
-_PEOPLE = ("user", "email", "sid", "id")
+_PEOPLE = ("user", "principal", "email", "sid", "id")
 _CAUSED = (1, 3, 10)
 _COARSER = (("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400))
 _TARGETS, _SIGHTINGS = 200, 10

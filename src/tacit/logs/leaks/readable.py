@@ -17,7 +17,7 @@ from tacit.logs.treatments import Tools, build
 from tacit.page.numbers import percent
 
 _TITLE = "Can names and addresses still be read?"
-_NAMING = {"user": "user", "host": "host", "email": "email", "address": "ip", "mac": "mac", "sid": "sid"}
+_NAMING = {"user": "user", "host": "host", "principal": "user", "email": "email", "address": "ip", "mac": "mac", "sid": "sid"}
 _BLANK = ("", "-", "n/a", "none", "null", "(null)", "unknown")
 _WORDS = {"user": "users", "host": "hosts", "fqdn": "host names with a domain", "email": "e-mail addresses", "ip": "addresses",
           "mac": "hardware addresses", "sid": "security identifiers"}

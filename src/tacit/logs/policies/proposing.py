@@ -27,6 +27,7 @@ _NAMED: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("email", re.compile(r"(?:e?mail|recipient|sender)(?:_?address)?$", re.IGNORECASE)),
     ("user", re.compile(r"(?:user|account|acct|login|owner|employee|patient|customer|person|subject|actor|full|first|last|sur)(?:[._]?(?:name|id))?$",
                         re.IGNORECASE)),
+    ("principal", re.compile(r"(?:principal|spn|sname)(?:[._]?name)?s?$", re.IGNORECASE)),
     ("host", re.compile(r"(?:host|computer|workstation|machine|device|server|domain|fqdn)(?:[._]?name)?$", re.IGNORECASE)),
 )
 

@@ -11,8 +11,9 @@ from tacit.logs.treatments.places import Places
 from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Note, Pseudonyms
 from tacit.logs.treatments.registry import KEPT, LOCAL, PSEUDONYM, TREATMENTS, build
 from tacit.logs.treatments.scrub import ROUNDS, SIGNS, Scrubber
+from tacit.logs.treatments.services import PROTOCOLS, SERVICES
 
 __all__ = [
-    "COMMON", "FIRST", "KEPT", "LOCAL", "PSEUDONYM", "SECOND", "TREATMENTS", "WRITTEN", "Addresses", "Identities", "Key", "Names", "Note", "Numbers",
-    "Places", "Pseudonyms", "ROUNDS", "Rows", "SIGNS", "Scalar", "Text", "Scrubber", "Tools", "Treatment", "build",
+    "COMMON", "FIRST", "KEPT", "LOCAL", "PROTOCOLS", "PSEUDONYM", "SECOND", "SERVICES", "TREATMENTS", "WRITTEN", "Addresses", "Identities", "Key",
+    "Names", "Note", "Numbers", "Places", "Pseudonyms", "ROUNDS", "Rows", "SIGNS", "Scalar", "Text", "Scrubber", "Tools", "Treatment", "build",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from tacit.logs.treatments.addresses import Addresses
 from tacit.logs.treatments.identities import Identities
 from tacit.logs.treatments.pseudonyms import WRITTEN, Key, Note, Pseudonyms
+from tacit.logs.treatments.services import PROTOCOLS, SERVICES
 from tacit.logs.wordlist import words
 
 ACCOUNTS = frozenset(
@@ -21,7 +22,8 @@ ACCOUNTS = frozenset(
         networkservice, anonymous logon, everyone, defaultaccount, wdagutilityaccount, krbtgt, trustedinstaller, authenticated users, sshd,
         syslog, messagebus, systemd-network, systemd-resolve, systemd-timesync, systemd-coredump, postfix, mail, ntp, dbus, nginx, apache,
         mysql, postgres, unset, unknown, n/a, (none), none, (null), null, dwm-1, dwm-2, dwm-3, umfd-0, umfd-1, umfd-2, nt authority, font
-        driver host, window manager, builtin, workgroup, nt-autorität, autorite nt, autorité nt, autoridad nt, autoridade nt
+        driver host, window manager, builtin, workgroup, nt-autorität,
+        (invalid user), (unknown user), <unknown>, autorite nt, autorité nt, autoridad nt, autoridade nt
         """
     )
 )
@@ -33,6 +35,12 @@ LONGEST_HOST = 253
 """Characters of the longest name of a host (RFC 1035, section 2.3.4)."""
 _PORT = re.compile(r"([^:\[\]]+|\[[^\]]*\]):(\d{1,5})")
 _LOCAL = re.compile(r"[^@\s]+@[^@\s]+")
+_LABEL = re.compile(r"[\w-]{1,63}")
+_BOXED = re.compile(r"[<>(),;\"]")
+_MAILBOX = re.compile(r"[^\s<>(),;:\"@]{1,64}@[^\s<>(),;:\"@]{1,253}")
+_PHRASE = re.compile(r"[^\s<>(),;:\"@](?:[^<>(),;:\"@]*[^\s<>(),;:\"@])?")
+_MESSAGE = re.compile(r"%%\d{1,5}")
+_BETWEEN = re.compile(r"([\s,]+)")
 
 
 class Names:
@@ -59,9 +67,12 @@ class Names:
         self._labels: dict[str, str] = {}
 
     def user(self, text: str) -> str:
-        r"""An account, however it is written: ``name``, ``DOMAIN\\\\name``, ``name@domain`` or a machine's ``NAME$``."""
+        r"""An account, however it is written: ``name``, ``DOMAIN\\name``, ``name@domain`` or a machine's ``NAME$``.
+
+        Windows' numbers of messages (``%%1793``) stay.
+        """
         name = normal(text)
-        if name in self._accounts or not name or WRITTEN.fullmatch(name):
+        if name in self._accounts or not name or WRITTEN.fullmatch(name) or _MESSAGE.fullmatch(name):
             return text
         domain, slash, rest = name.rpartition("\\")
         if slash:
@@ -75,19 +86,58 @@ class Names:
         return pseudonym
 
     def email(self, text: str) -> str:
-        """An e-mail address: user and host apart."""
+        """An e-mail address: user and host apart. Of ``"Anna Keller" <anna@corp.example>`` (RFC 5322, section 3.4) also the name beside it."""
         name = normal(text)
+        if "@" in name and _BOXED.search(name):
+            return self._mailboxes(name)
         local, at, domain = name.rpartition("@")
         if not at or not local:
             return self.user(name) if not at else "@" + self.host(domain)
+        if local.endswith("$"):
+            return f"{self.user(local)}@{self.host(domain)}"
         pseudonym = f"{self._users.of(local) if local not in self._accounts else local}@{self.host(domain)}"
         if local not in self._accounts:
             self._learn(local, self._users.of(local))
         self.identities.learn(name, pseudonym)
         return pseudonym
 
+    def _mailboxes(self, text: str) -> str:
+        pieces, end = [], 0
+        for found in _MAILBOX.finditer(text):
+            pieces += [self._phrases(text[end : found.start()]), self.email(found.group())]
+            end = found.end()
+        return "".join([*pieces, self._phrases(text[end:])])
+
+    def _phrases(self, text: str) -> str:
+        return _PHRASE.sub(lambda found: self.user(found.group()), text)
+
+    def principal(self, text: str) -> str:
+        """Kerberos' names, several in one text between commas or spaces: an account, ``class/host:port/name@REALM`` or ``account/REALM``.
+
+        The names of well-known classes of services stay, those of protocols where a protocol is named instead.
+        """
+        parts = _BETWEEN.split(text)
+        return "".join([part if place % 2 or not part else self._principal(part) for place, part in enumerate(parts)])
+
+    def _principal(self, text: str) -> str:
+        if text.lower() in PROTOCOLS:
+            return text
+        first, slash, rest = text.partition("/")
+        if not slash:
+            return self.user(text)
+        rest, at, realm = rest.partition("@")
+        hidden = first if first.lower() in SERVICES else self.user(first)
+        return f"{hidden}/{'/'.join(map(self._instance, rest.split('/')))}{at}{self.host(realm)}"
+
+    def _instance(self, text: str) -> str:
+        """A host with what may stand behind a colon: a port, or the name of an instance."""
+        host, colon, port = text.partition(":")
+        if not colon or port.isdigit() or ":" in port or not host:
+            return self.host(text)
+        return f"{self.host(host)}:{self.host(port)}"
+
     def host(self, text: str) -> str:
-        """A host: each label becomes a pseudonym except the last of a full name; an address stays an address."""
+        """A host: each label becomes a pseudonym except the last of a full name, if it can be a domain; an address stays an address."""
         found = self._memo.get(text)
         if found is None:
             if len(self._memo) > _MOST:
@@ -106,7 +156,7 @@ class Names:
         if address is not None:
             return address
         labels = name.split(".") if len(name) <= LONGEST_HOST else [name]
-        last = labels[-1] if len(labels) > 1 else None
+        last = labels[-1] if len(labels) > 1 and _LABEL.fullmatch(labels[-1]) else None
         hidden = [self._label(label) for label in (labels[:-1] if last else labels)]
         if labels[0]:
             self.identities.learn(labels[0], hidden[0])

@@ -13,6 +13,7 @@ from typing import Any
 
 from tacit.logs.treatments.identities import COMMON
 from tacit.logs.treatments.pseudonyms import WRITTEN
+from tacit.logs.treatments.services import CLASSES, PROTOCOLS, SHARES, SPOKEN
 from tacit.logs.wordlist import words
 
 _SPACE = "\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -25,7 +26,7 @@ _BORDER, _BORDER_HERE = r"(?-u:\b)", r"(?a:\b)"
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
     """The same pattern for one text at a time."""
-    return re.compile(pattern.replace(_BORDER, _BORDER_HERE))
+    return re.compile(pattern.replace(_BORDER, _BORDER_HERE).replace(r"\z", r"\Z"))
 
 
 def spelt(pattern: str) -> str:
@@ -79,11 +80,54 @@ _REMOTE = spelt(
     r"(?i)(?:(?:/v:|(?:/node|/s|/server|-computername|--host|--hostname|--server)[:=\s])\s{0,2}[\"']?[A-Za-z][A-Za-z0-9._-]{2,255})"
 )
 _PEER = spelt(r"(?i)(?:(?:\brhost=|\bkrbtgt/|\bgetaddrinfo for |\bconnection from \S{1,64} \()[A-Za-z0-9][A-Za-z0-9._-]{2,252})")
+_BEFORE, _NO_END = r"""(?:^|[\s"'=:,;(<>|])""", r"[A-Za-z0-9_({\[$/*+#%^-]?"
+"""What may stand before a principal in a text; and what, where it follows the sign of a machine's account, shows that it is none."""
+_CLASS, _WORD_CLASS = ("(?:" + "|".join(map(re.escape, names)) + ")" for names in (CLASSES, SPOKEN))
+_SERVICE = spelt(rf"(?i){_BEFORE}{_CLASS}/[A-Za-z0-9][A-Za-z0-9._-]{{1,252}}")
+_WORD_SERVICE = spelt(rf"(?i){_BEFORE}{_WORD_CLASS}/[A-Za-z0-9][A-Za-z0-9._-]{{1,252}}")
+_WHOLE_SERVICE = spelt(rf"(?i)^{_WORD_CLASS}/[A-Za-z0-9][A-Za-z0-9._-]{{1,252}}(?:[:/@][A-Za-z0-9.:/@_-]{{1,300}})?\z")
+_WHOLE_ACCOUNT = r"^[A-Za-z0-9][A-Za-z0-9_.-]{1,62}\$\z"
+_LOUD_ACCOUNT = spelt(rf"{_BEFORE}[A-Z0-9][A-Z0-9-]{{2,18}}\${_NO_END}")
+_DOMAIN_ACCOUNT = rf"(?:^|[^\\/A-Za-z0-9._-])[A-Za-z0-9.-]{{2,63}}\\[A-Za-z0-9][A-Za-z0-9._-]{{1,62}}\${_NO_END}"
+_REALM_ACCOUNT = spelt(rf"{_BEFORE}[A-Za-z0-9][A-Za-z0-9_.-]{{1,62}}\$@[A-Za-z0-9][A-Za-z0-9._-]{{1,252}}")
+_SOURCES = (".c", ".conf", ".css", ".go", ".h", ".html", ".java", ".js", ".json", ".md", ".php", ".pl", ".py", ".rb", ".rs", ".sh", ".yaml", ".yml")
 FILES = (".bat", ".cmd", ".cpl", ".dll", ".exe", ".inf", ".msi", ".ocx", ".ps1", ".reg", ".sct", ".txt", ".vbs", ".xml")
 """What follows «/s» and ends so is a file that is run silently, and no machine."""
 ACCOUNT = r"[A-Za-z0-9.-]{2,63}\\[A-Za-z0-9._$-]{2,64}"
 _AFTER = re.compile(spelt(r"[\s=:\"']+"))
+_WORDS = [f"{name}/" for name in SPOKEN]
 _SLASHED = [slash + folder for slash in "/\\" for folder in ("users", "home", "profiles", "documents and settings")]
+def _full_name(found: str) -> str:
+    """The host of ``class/host`` with at least three labels."""
+    name = found.rpartition("/")[2]
+    return name if name.count(".") > 1 and not name.lower().endswith((*FILES, *_SOURCES)) and _named(name) else ""
+
+
+def _loud_name(found: str) -> str:
+    """The host of ``class/host``; without dots it must have no small letter."""
+    name = found.rpartition("/")[2]
+    return name if ("." in name or name.upper() == name) and not name.lower().endswith(_SOURCES) and _named(name) else ""
+
+
+def _whole_name(found: str) -> str:
+    name = re.split(r"[:/@]", found, maxsplit=2)[1]
+    return name if _named(name) else ""
+
+
+def _account(found: str) -> str:
+    """The machine of ``NAME$``, whatever stands before it."""
+    name = re.split(r"[\s\"'=:,;(<>|\\]", found)[-1]
+    return name[:-1] if name.endswith("$") and name.lower() not in SHARES and _named(name[:-1]) else ""
+
+
+def _domain_of_account(found: str) -> str:
+    return re.split(r"[^A-Za-z0-9.-]", found.rpartition("\\")[0])[-1] if _account(found) else ""
+
+
+def _named(name: str) -> bool:
+    return any(map(str.isalpha, name)) and name.lower() not in PROTOCOLS
+
+
 Announced = tuple[tuple[str, list[str], Callable[[str], str]], ...]
 """Where texts say that a name follows: pattern, signs that it may match, and how the name is read."""
 PEOPLE: Announced = (
@@ -95,9 +139,19 @@ PEOPLE: Announced = (
 MACHINES: Announced = (
     (_SHARE, ["\\\\"], lambda found: found.rstrip("\\").rpartition("\\")[2]),
     (_REMOTE, ["/node", "/v", "/s", "computername", "host", "server"], lambda found: _AFTER.split(found)[-1]),
+    (_WORD_SERVICE, _WORDS, _loud_name),
+    (_WHOLE_SERVICE, _WORDS, _whole_name),
+    (_WHOLE_ACCOUNT, ["$"], _account),
+    (_LOUD_ACCOUNT, ["$"], _account),
+    (_DOMAIN_ACCOUNT, ["$"], _account),
+    (_DOMAIN_ACCOUNT, ["$"], _domain_of_account),
+    (_REALM_ACCOUNT, ["$@"], lambda found: _account(found.partition("@")[0])),
 )
 PEERS: Announced = (
     (_PEER, ["rhost=", "krbtgt/", "getaddrinfo for ", "connection from "], lambda found: re.split(r"[=(/ ]", found)[-1]),
+    (_SERVICE, [f"{name}/" for name in CLASSES], lambda found: name if _named(name := found.rpartition("/")[2]) else ""),
+    (_WORD_SERVICE, _WORDS, _full_name),
+    (_REALM_ACCOUNT, ["$@"], lambda found: found.rpartition("@")[2]),
 )
 """The same for machines that a text says are one, whatever they are called."""
 _SPOKEN = frozenset(
@@ -125,7 +179,7 @@ FORM = re.compile(spelt(
 
 def free(low: str) -> bool:
     """Whether a word that stands where a name is expected may be one."""
-    if low in COMMON or low in _SPOKEN or low.isdigit() or "%" in low or "*" in low:
+    if not low or low in COMMON or low in _SPOKEN or low in SHARES or low.isdigit() or "%" in low or "*" in low:
         return False
     return WRITTEN.match(low) is None and IPV4.fullmatch(low) is None
 

@@ -60,6 +60,7 @@ TREATMENTS: dict[str, Kind] = {
     "drop": _kind(DROPPED, lambda tools, options: None),
     "user": _kind(PSEUDONYM, lambda tools, options: Each(tools.names.user, FIRST)),
     "host": _kind(PSEUDONYM, lambda tools, options: Each(tools.names.host, FIRST)),
+    "principal": _kind(PSEUDONYM, lambda tools, options: Each(tools.names.principal, FIRST)),
     "email": _kind(PSEUDONYM, lambda tools, options: Each(tools.names.email, FIRST)),
     "address": _kind(PSEUDONYM, lambda tools, options: All(_address(tools), FIRST, stable=True, number=_address_number(tools))),
     "url": _kind(PSEUDONYM, lambda tools, options: Each(tools.places.url)),

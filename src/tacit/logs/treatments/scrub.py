@@ -59,8 +59,9 @@ _DEEPEST = 2
 ROUNDS = 3
 """A name that is found in one token may stand in another: so often all are looked at again."""
 _FEW = 500
-_SECRETS_GROUP = len(PEOPLE) + len(MACHINES)
-SIGNS = [(sign, group) for group, signs in enumerate([*(signs for _, signs, _ in (*PEOPLE, *MACHINES)), SIGNS_OF_SECRETS]) for sign in signs]
+_ANNOUNCED = (*PEOPLE, *MACHINES, *PEERS)
+_SECRETS_GROUP = len(_ANNOUNCED)
+SIGNS = [(sign, group) for group, signs in enumerate([*(signs for _, signs, _ in _ANNOUNCED), SIGNS_OF_SECRETS]) for sign in signs]
 """Signs in lower case that a text must hold, each with the number of its group: the kinds of announced names in their order, then secrets."""
 ENCODED_SIGN = 1 << 31
 
@@ -111,10 +112,11 @@ class Scrubber:
         groups = np.array(signs, np.uint32)
         places = [np.flatnonzero(groups >> group & 1).tolist() for group in range(_SECRETS_GROUP + 1)]
         matches = _matching(texts, places)
-        announced = [list(map(read, matches(group, pattern))) for group, (pattern, _, read) in enumerate((*PEOPLE, *MACHINES))]
-        people, machines = (list(chain.from_iterable(part)) for part in (announced[: len(PEOPLE)], announced[len(PEOPLE) :]))
+        announced = [list(map(read, matches(group, pattern))) for group, (pattern, _, read) in enumerate(_ANNOUNCED)]
+        people, machines = (list(chain.from_iterable(part)) for part in (announced[: len(PEOPLE)], announced[len(PEOPLE) : -len(PEERS)]))
         self._learn(people, machines, ())
         self._learn((), (), accounts())
+        self._learn_peers(chain.from_iterable(announced[-len(PEERS) :]))
         found = self._each_without_secrets(texts, places[-1])
         lasting = [True] * len(found)
         maybe = np.flatnonzero(groups & (ENCODED_SIGN | 1 << _SECRETS_GROUP)).tolist()
@@ -178,7 +180,8 @@ class Scrubber:
                 self._name(name)
         for name in machines:
             low = name.lower()
-            if free(low) and not low.endswith(FILES) and not any(part in COMMON for part in low.split(".")):
+            labels = low.split(".")
+            if free(low) and not low.endswith(FILES) and not any(label in COMMON for label in labels[:-1] or labels):
                 self._names.host(name)
         for found in accounts:
             domain, _, name = found.partition("\\")

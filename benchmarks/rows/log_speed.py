@@ -12,7 +12,7 @@ from benchmarks.result import Check, Incomplete, Measured, Options, Row
 from tacit.logs.telemetry import Telemetry, TelemetrySpec
 
 EVENTS, PEER_EVENTS, STREAM_EVENTS = 1_000_000, 200_000, 200_000
-LINES_RATIO, PARQUET_RATIO, STREAM_RATIO, MMANON_RATIO = 2.8, 4.5, 1.7, 1.0
+LINES_RATIO, PARQUET_RATIO, STREAM_RATIO, MMANON_RATIO, SYSLOG_NG_RATIO = 2.8, 4.5, 1.7, 1.0, 2.0
 LATENCY_MS, FLAT, MEMORY = 50.0, 1.1, 2 << 30
 
 
@@ -24,7 +24,7 @@ def batch(_options: Options) -> Measured:
         script = _peer(folder, source, "json_hmac")
         lines, parquet = _ours(folder, source, "lines"), _ours(folder, source, "parquet")
         plain = _ours(folder, source, "plain") if lines["compiled"] else lines
-        mmanon = _peer(folder, source, "rsyslog_mmanon", must=False)
+        mmanon, hashed = _peer(folder, source, "rsyslog_mmanon", must=False), _peer(folder, source, "syslog_ng", must=False)
     checks = [
         Check("JSON lines: times as fast as json and hmac", _rate(lines) / _rate(script), LINES_RATIO),
         Check("Parquet: times as fast as json and hmac", _rate(parquet) / _rate(script), PARQUET_RATIO),
@@ -34,10 +34,13 @@ def batch(_options: Options) -> Measured:
     ]
     if mmanon:
         checks.append(Check("JSON lines: times as fast as rsyslog with mmanon (addresses only)", _rate(lines) / _rate(mmanon), MMANON_RATIO))
+    if hashed:
+        checks.append(Check("JSON lines: times as fast as syslog-ng (hashed fields only)", _rate(lines) / _rate(hashed), SYSLOG_NG_RATIO))
     details = {
-        "lines": lines, "without_the_compiled_reader": plain, "parquet": parquet, "json_hmac": script, "rsyslog_mmanon": mmanon or "not installed",
+        "lines": lines, "without_the_compiled_reader": plain, "parquet": parquet, "json_hmac": script,
+        "rsyslog_mmanon": mmanon or "not installed", "syslog_ng": hashed or "not installed",
         "notes": "Events of some 640 bytes, half of the URLs and command lines new. The script leaves names in free text; mmanon replaces "
-        "addresses only. Lines are read by the compiled reader where tacit-kernel is installed, for JSON lines and for Parquet. "
+        "addresses only, syslog-ng hashes fields and leaves texts and lists. Lines are read by the compiled reader where tacit-kernel is installed, for JSON lines and for Parquet. "
         "Of what Parquet takes then, an eighth is writing the file, a quarter compiled code that reads lines and fills columns; the most is what "
         "texts and addresses that are new become.",
     }
@@ -94,6 +97,6 @@ def _first(path: Path, lines: int) -> None:
 
 
 ROWS = (
-    Row("logs.batch", "events anonymised from a file, against json and hmac, and rsyslog's mmanon", batch),
+    Row("logs.batch", "events anonymised from a file, against json and hmac, rsyslog's mmanon and syslog-ng", batch),
     Row("logs.stream", "events anonymised as they come, against json and hmac; latency at half load", stream),
 )

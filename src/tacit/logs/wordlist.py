@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def words(text: str) -> tuple[str, ...]:
-    r"""The words of a text that divides them by commas; lines and spaces around a word do not count.
+    r"""The words of a text that divides them by commas; how many spaces or line breaks stand around or within a word does not count.
 
-    >>> words("a, b c,\n d")
-    ('a', 'b c', 'd')
+    >>> words("a, b c,\n d\n e")
+    ('a', 'b c', 'd e')
     """
-    return tuple(word.strip() for word in text.replace("\n", " ").split(",") if word.strip())
+    return tuple(" ".join(word.split()) for word in text.split(",") if word.strip())

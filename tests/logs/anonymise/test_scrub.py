@@ -134,6 +134,23 @@ def test_a_few_addresses_get_what_many_get() -> None:
         assert (many != octets).any(axis=1).all()
 
 
+def test_no_address_is_its_own_pseudonym_and_subnets_stay_subnets() -> None:
+    treated = Tools(EpochKey.for_tests(), networks=["100.100.108.37/32"]).addresses
+    plain = AddressPseudonyms(EpochKey.for_tests().secret("address"))
+    whole = np.array([list(address.packed) for address in ipaddress.ip_network("100.100.96.0/20")], np.uint8)
+    found = treated.octets(whole)
+    alone = (whole == [100, 100, 108, 37]).all(axis=1) | (whole == [100, 100, 108, 36]).all(axis=1)
+    assert ((found == whole).all(axis=1) == alone).all()
+    assert ((plain.octets(whole) == whole)[:, 2:].all(axis=1)).sum() > 100  # what Crypto-PAn leaves
+    assert len(np.unique(found, axis=0)) == len(whole)
+    before, after = (np.unpackbits(octets, axis=1) for octets in (whole, found))
+    for first, second in np.random.default_rng(0).integers(0, len(whole), (2_000, 2)):
+        if not alone[[first, second]].any():
+            assert (before[first] == before[second]).argmin() == (after[first] == after[second]).argmin() or first == second
+    for text in ("100.100.108.1", "100.100.108.38", "8.8.8.8"):
+        assert treated.networks(f"{text}/32") == [f"{treated.one(text)}/32"]
+
+
 @pytest.mark.parametrize("treatment", ["scrub", "template", "url", "path", "user", "host", "principal", "email", "address", "mac", "sid", "id"])
 @pytest.mark.parametrize("bait", [
     "1.", "a.", ":", "1:", "%25", "\\", "a@", "corp.", "user=", "QUJD", "6161", "?a=", "::ffff:1.2.3.4", "é", "A$", " AB1$", "cifs/", " host/a",

@@ -2,6 +2,10 @@
 
 Within its class every address is treated by Crypto-PAn, so that subnets stay subnets. A public address whose pseudonym would be private or special is
 treated again until it is not (cycle walking, Black & Rogaway 2002, section 4): still one to one, but a few neighbours are separated.
+
+Crypto-PAn leaves about one of ten thousand public addresses, and more in small private networks, as they are: where an address agrees with the secret
+padding, the same block decides about several of its bits. Such an address changes places with its neighbour, the other one of its /31, which keeps
+prefixes and stays one to one.
 """
 
 from __future__ import annotations
@@ -134,7 +138,17 @@ class Addresses:
         kept = self._kept.hold(octets)
         found[kept] = octets[kept]
         self._walk(found, ~(inside | kept))
+        self._unfix(found, octets, kept)
         return found
+
+    def _unfix(self, found: Octets, octets: Octets, kept: NDArray[np.bool_]) -> None:
+        """Whoever is mapped to himself changes places with his neighbour, who is, too; not with one that the policy keeps."""
+        rows = np.flatnonzero((found == octets).all(axis=1) & ~kept)
+        if len(rows):
+            neighbours = octets[rows].copy()
+            neighbours[:, -1] ^= 1
+            rows, neighbours = rows[~self._kept.hold(neighbours)], neighbours[~self._kept.hold(neighbours)]
+            found[rows] = neighbours
 
     def _walk(self, found: Octets, public: NDArray[np.bool_]) -> None:
         rows = np.flatnonzero(public)

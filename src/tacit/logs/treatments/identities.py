@@ -24,7 +24,7 @@ COMMON = frozenset(
         account, accounts, actions, active, admin, administrator, administrators, agent, all, allow, anonymous, any, api, app, apps,
         archive, audit, auth, backup, bash, bin, boot, browser, build, cache, client, clients, cloud, cmd, common, config, console, core,
         cron, current, data, database, date, debug, default, demo, deny, desktop, dev, device, dns, docs, documents, domain, download,
-        downloads, drivers, email, enterprise, error, event, events, everyone, exe, explorer, export, false, file, files, firewall, guest,
+        downloads, drivers, email, enterprise, error, event, events, everyone, exe, explorer, export, false, file, files, firewall, ftp, guest,
         guests, group, groups, health, help, home, host, hosts, http, https, image, images, info, install, internal, internet, iusr, job,
         jobs, lib, linux, local, localhost, localsystem, log, login, logs, machine, mail, main, manager, media, message, microsoft, mobile,
         monitor, name, net, network, nobody, none, null, office, open, operator, opt, other, owner, pictures, policy, power, powershell,

@@ -23,7 +23,7 @@ ACCOUNTS = frozenset(
         syslog, messagebus, systemd-network, systemd-resolve, systemd-timesync, systemd-coredump, postfix, mail, ntp, dbus, nginx, apache,
         mysql, postgres, unset, unknown, n/a, (none), none, (null), null, dwm-1, dwm-2, dwm-3, umfd-0, umfd-1, umfd-2, nt authority, font
         driver host, window manager, builtin, workgroup, nt-autorität,
-        (invalid user), (unknown user), <unknown>, autorite nt, autorité nt, autoridad nt, autoridade nt
+        (invalid user), (unknown user), <unknown>, ftp, anonymous, autorite nt, autorité nt, autoridad nt, autoridade nt
         """
     )
 )

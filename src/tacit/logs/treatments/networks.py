@@ -58,7 +58,7 @@ class Images:
 
     def _one(self, network: Any) -> Any | None:
         """Where a network goes as a whole; ``None`` if its halves go to different places."""
-        if self._within(network):
+        if self._within(network) or network.num_addresses == 1:
             return _first(self._treated, network)
         now = network
         for _ in range(_MOST_WALKS):

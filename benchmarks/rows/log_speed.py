@@ -40,7 +40,8 @@ def batch(_options: Options) -> Measured:
         "lines": lines, "without_the_compiled_reader": plain, "parquet": parquet, "json_hmac": script,
         "rsyslog_mmanon": mmanon or "not installed", "syslog_ng": hashed or "not installed",
         "notes": "Events of some 640 bytes, half of the URLs and command lines new. The script leaves names in free text; mmanon replaces "
-        "addresses only, syslog-ng hashes fields and leaves texts and lists. Lines are read by the compiled reader where tacit-kernel is installed, for JSON lines and for Parquet. "
+        "addresses only, syslog-ng hashes fields and leaves texts and lists. Lines are read by the compiled reader where "
+        "tacit-kernel is installed, for JSON lines and for Parquet. "
         "Of what Parquet takes then, an eighth is writing the file, a quarter compiled code that reads lines and fills columns; the most is what "
         "texts and addresses that are new become.",
     }

@@ -48,6 +48,8 @@ def serve(**options: Any) -> None:
     Shippers need nothing but the new address. SIGTERM delivers what was taken, and stops. A sender that repeats what was not acknowledged loses
     nothing, whatever happens to this process; what comes twice has the same tacit.id.
     """
+    from tacit.logs.stages.steady import steady
+
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="tacit: %(message)s")
     with ExitStack() as stack:
         try:
@@ -56,7 +58,8 @@ def serve(**options: Any) -> None:
             raise DataError(str(error)) from None  # at the beginning a file that cannot be read is a wrong option
         for listener in listeners:
             click.echo(f"listening: {listener}", err=True)
-        asyncio.run(run(listeners))
+        with steady():
+            asyncio.run(run(listeners))
         done = delivery.close(timeout=_DRAIN)
     click.echo("everything that was taken is delivered" if done else "stopped; what was not delivered was not acknowledged", err=True)
     if not done:

@@ -63,15 +63,21 @@ class Anonymiser:
         self._prior = None if prior is None else _Prior(policy, _tools(policy, prior, None))
         self._context = [name.split(".") if name else None for name in (policy.time, policy.entity, policy.unit)]
         self._rowwise = prior is not None or any(treatment is not None and not treatment.alone for treatment in self._treatments)
-        self._native = None if self._rowwise or not compiled or kernel() is None else Native(
-            self._root, self._treatments, dropped=self._dropped, refuse=policy.unknown == "refuse", tools=self.tools,
-            urls=frozenset(number for number, rule in enumerate(self._rules) if rule.treatment == "url"),
-        )
+        self._wanted = compiled and not self._rowwise
+        self._native: Native | None = None
+        self.restart()
 
     @property
     def compiled(self) -> bool:
         """Whether lines are read by compiled code, as far as it can."""
         return self._native is not None
+
+    def restart(self) -> None:
+        """Let compiled code begin anew: after an exception it may be in the midst of a batch."""
+        self._native = None if not self._wanted or kernel() is None else Native(
+            self._root, self._treatments, dropped=self._dropped, refuse=self.policy.unknown == "refuse", tools=self.tools,
+            urls=frozenset(number for number, rule in enumerate(self._rules) if rule.treatment == "url"),
+        )
 
     def batch(self, events: Iterable[Event]) -> Treated:
         """Treat events."""

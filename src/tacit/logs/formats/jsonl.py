@@ -38,6 +38,10 @@ class JsonLines:
         self._load, self._dump, self._error = json.loads, json.dumps, json.JSONDecodeError
         self._exact = Exact() if exact else None
 
+    def reads_as(self, other: object) -> bool:
+        """Whether the other format finds the same in the same lines."""
+        return isinstance(other, JsonLines) and (self.longest, self._exact is None) == (other.longest, other._exact is None)
+
     def parse(self, lines: Sequence[bytes]) -> Parsed:
         """See `LineFormat`; empty lines are passed over."""
         found = Parsed()

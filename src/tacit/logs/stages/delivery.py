@@ -15,21 +15,23 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tacit.errors import StorageError, TacitError, UsageError
 from tacit.logs.anonymise import Anonymiser
-from tacit.logs.formats import Event, LineFormat, with_member
+from tacit.logs.formats import LineFormat, with_member
 from tacit.logs.stages.metrics import Metrics
 from tacit.logs.stages.outlets.base import Outlet
 from tacit.logs.stages.running import DeadLetters
+from tacit.logs.stages.submissions import IDENTIFIER, Batch, Receipt, Together, Work, read
 
 _LOG = logging.getLogger("tacit.logs.stages")
 _PER_LINE = 64
 _BATCH_BYTES = 8 << 20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 15.0
 _T = TypeVar("_T")
+_Texts = tuple[Batch, list[str], list[int], Counter[str]]
 
 
 class Busy(TacitError):
@@ -47,47 +49,12 @@ class Limits:
     Args:
         most_bytes: of lines that were taken and not yet answered for; beyond that `Delivery.submit` raises `Busy`.
         most_events: after which a batch is closed; one submission is never divided.
-        longest_wait: seconds that a first line waits for company.
+        longest_wait: seconds that a first line waits for company, where none gathered while the batch before it was delivered.
     """
 
     most_bytes: int = 64 << 20
     most_events: int = 1024
-    longest_wait: float = 0.005
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What became of a submission, once it is durable.
-
-    Args:
-        written: events that every outlet holds.
-        refused: places of lines that were put aside, with the reason, in order. They are in the dead letters.
-    """
-
-    written: int
-    refused: tuple[tuple[int, str], ...] = ()
-
-
-@dataclass(eq=False)
-class _Work:
-    """What one caller has submitted."""
-
-    lines: Sequence[bytes]
-    form: LineFormat
-    size: int
-    marks: Sequence[bytes] | None = None
-    future: Future[Receipt] = field(default_factory=Future)
-    refused: list[tuple[int, str]] = field(default_factory=list)
-    written: int = 0
-
-
-@dataclass
-class _Events:
-    """Events of a batch, with the submission and the line of each."""
-
-    events: list[Event] = field(default_factory=list)
-    works: list[_Work] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
+    longest_wait: float = 0.001
 
 
 class Delivery:
@@ -130,7 +97,7 @@ class Delivery:
         self.metrics = Metrics() if metrics is None else metrics
         self._current: Callable[[], Anonymiser] = (lambda: anonymiser) if isinstance(anonymiser, Anonymiser) else anonymiser
         self._outlets, self._dead, self._ids = list(outlets), dead, ids
-        self._queue: deque[_Work] = deque()
+        self._queue: deque[Work] = deque()
         self._changed = threading.Condition()
         self._waiting = 0
         self._closing = False
@@ -177,7 +144,7 @@ class Delivery:
         size = sum(map(len, lines)) + _PER_LINE * len(lines)
         if size > self.limits.most_bytes:
             raise UsageError(f"Expected a submission of at most {self.limits.most_bytes:,} bytes; got {size:,}. Divide it.")
-        work = _Work(lines, form, size, marks)
+        work = Work(lines, form, size, marks)
         with self._changed:
             if self._closing:
                 raise Closed("The pipeline is being closed. Send this again later.")
@@ -212,7 +179,7 @@ class Delivery:
                 work.future.set_exception(Closed("The pipeline was closed before this was delivered. Send it again."))
         return not left and not self._failing
 
-    def _left(self, work: _Work, future: Future[Receipt]) -> None:
+    def _left(self, work: Work, future: Future[Receipt]) -> None:
         with self._changed:
             self._waiting -= work.size
             if future.cancelled() and work in self._queue:
@@ -229,24 +196,25 @@ class Delivery:
                     work.future.set_exception(closed)
                 return
             except Exception as error:
-                # What the library does is guarded in `_texts`; this is a fault of ours. Nothing is acknowledged, and the thread lives on.
+                # What the library does is guarded in `_parsed`; this is a fault of ours. Nothing is acknowledged, and the thread lives on.
                 _LOG.error("a batch failed with %s; it was not acknowledged", type(error).__name__)
                 for work in works:
                     if not work.future.done():
                         work.future.set_exception(StorageError("A fault of Tacit's own. Nothing was acknowledged; send it again."))
             self.metrics.queue(self._waiting)
 
-    def _gathered(self) -> list[_Work]:
+    def _gathered(self) -> list[Work]:
         """Submissions for one batch; none at the end."""
         with self._changed:
+            alone = not self._queue
             while not self._queue:
                 if self._closing:
                     return []
                 self._changed.wait()
-            begun = time.monotonic()
+            begun = time.monotonic() - (0 if alone else self.limits.longest_wait)  # what gathered meanwhile has waited already
             while not self._enough() and (left := begun + self.limits.longest_wait - time.monotonic()) > 0:
                 self._changed.wait(left)
-            works: list[_Work] = []
+            works: list[Work] = []
             events = size = 0
             while self._queue and events < self.limits.most_events and size < _BATCH_BYTES:
                 work = self._queue.popleft()
@@ -261,19 +229,18 @@ class Delivery:
     def _enough(self) -> bool:
         return self._closing or sum(len(work.lines) for work in self._queue) >= self.limits.most_events
 
-    def _batch(self, works: list[_Work]) -> None:
+    def _batch(self, works: list[Work]) -> None:
         began = time.monotonic()
         anonymiser = self._persistently("keys", self._current)
-        batch = _read(works, own=self._ids)
-        treated, places, unknown = self._texts(anonymiser, batch)
+        batch, treated, places, unknown = self._compiled(anonymiser, works) or self._parsed(anonymiser, works)
         texts = self._numbered(anonymiser, treated, places, batch) if self._ids else treated
-        self.metrics.treated(time.monotonic() - began, events=len(batch.events), unknown=unknown)
+        self.metrics.treated(time.monotonic() - began, events=len(batch.places), unknown=unknown)
         rejected: set[int] = set()
         for outlet in self._outlets if texts else ():
             for place, reason in self._delivered(outlet, texts):
                 if place not in rejected:
                     rejected.add(place)
-                    batch.works[places[place]].refused.append((batch.places[places[place]], reason))
+                    batch.refuse(places[place], reason)
         for number, place in enumerate(places):
             if number not in rejected:
                 batch.works[place].written += 1
@@ -282,8 +249,24 @@ class Delivery:
         for work in works:
             work.future.set_result(Receipt(work.written, tuple(work.refused)))
 
-    def _texts(self, anonymiser: Anonymiser, batch: _Events) -> tuple[list[str], list[int], Counter[str]]:
-        """JSON texts, the place of each in the batch, and the fields left out; what cannot be treated is noted with its submission."""
+    def _compiled(self, anonymiser: Anonymiser, works: list[Work]) -> _Texts | None:
+        """What `_parsed` gives, of lines of JSON that compiled code reads; nothing where that cannot be."""
+        lines = Together.of(works, own=self._ids) if anonymiser.compiled else None
+        if lines is None:
+            return None
+        try:
+            treated = anonymiser.texts(lines)
+        except Exception:
+            anonymiser.restart()
+            return None  # the other way finds the event that is to blame
+        batch = lines.batch()
+        for place, reason in treated.refused:
+            batch.refuse(place, reason)
+        return batch, treated.events, treated.places, treated.unknown
+
+    def _parsed(self, anonymiser: Anonymiser, works: list[Work]) -> _Texts:
+        """The batch, JSON texts, the place of each in it, and the fields left out; what cannot be treated is noted with its submission."""
+        batch = read(works, own=self._ids)
         texts: list[str] = []
         places: list[int] = []
         unknown: Counter[str] = Counter()
@@ -297,29 +280,28 @@ class Delivery:
                     middle = (piece.start + piece.stop) // 2
                     pieces += [range(middle, piece.stop), range(piece.start, middle)]
                 else:
-                    batch.works[piece.start].refused.append((batch.places[piece.start], f"could not be treated ({type(error).__name__})"))
+                    batch.refuse(piece.start, f"could not be treated ({type(error).__name__})")
                 continue
             texts += treated.events
             places += [piece.start + place for place in treated.places]
             unknown.update(treated.unknown)
             for place, reason in treated.refused:
-                batch.works[piece.start + place].refused.append((batch.places[piece.start + place], reason))
-        return texts, places, unknown
+                batch.refuse(piece.start + place, reason)
+        return batch, texts, places, unknown
 
-    def _numbered(self, anonymiser: Anonymiser, texts: list[str], places: list[int], batch: _Events) -> list[str]:
+    def _numbered(self, anonymiser: Anonymiser, texts: list[str], places: list[int], batch: Batch) -> list[str]:
         """The texts with ``tacit.id``."""
         key = anonymiser.tools.key.secret("event-id")
-        seen: Counter[tuple[int, bytes]] = Counter()
-        found = []
+        works, lines, seen, found = batch.works, batch.places, dict[tuple[int, bytes], int](), list[str]()
+        digest, sha256 = hmac.digest, hashlib.sha256
         for text, place in zip(texts, places, strict=True):
-            work, line = batch.works[place], batch.works[place].lines[batch.places[place]]
-            mark = b"" if work.marks is None else work.marks[batch.places[place]]
-            content = len(mark).to_bytes(4, "big") + mark + line
-            name = (id(work), content)
-            number = seen[name]
-            seen[name] += 1
-            identifier = hmac.digest(key, content, hashlib.sha256).hex()[:24] + (f"-{number}" if number else "")
-            found.append(with_member(text, "tacit.id", f'"{identifier}"'))
+            work, line = works[place], lines[place]
+            mark = b"" if work.marks is None else work.marks[line]
+            content = b"%b%b%b" % (len(mark).to_bytes(4, "big"), mark, work.lines[line])
+            identifier = digest(key, content, sha256).hex()[:24]
+            number = seen.get((id(work), content), 0)
+            seen[id(work), content] = number + 1
+            found.append(with_member(text, IDENTIFIER, f'"{identifier}-{number}"' if number else f'"{identifier}"'))
         return found
 
     def _delivered(self, outlet: Outlet, texts: list[str]) -> Sequence[tuple[int, str]]:
@@ -328,7 +310,7 @@ class Delivery:
         self.metrics.delivered(outlet.name, time.monotonic() - began)
         return [(place, f"{outlet.name} does not take it: {reason}") for place, reason in rejected or ()]
 
-    def _buried(self, works: list[_Work]) -> None:
+    def _buried(self, works: list[Work]) -> None:
         """Everything refused, in the dead letters, durably."""
         reasons: Counter[str] = Counter()
         for work in works:
@@ -367,22 +349,3 @@ class Delivery:
                 raise Closed("The pipeline was closed before this was delivered. Send it again.")
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-
-def _read(works: list[_Work], *, own: bool) -> _Events:
-    """The events of all submissions; damaged lines are noted with theirs.
-
-    Args:
-        works: the submissions.
-        own: take out what already bears the names that are added.
-    """
-    batch = _Events()
-    for work in works:
-        parsed = work.form.parse(work.lines)
-        if own:
-            for event in parsed.events:
-                event.pop("tacit.id", None)
-        batch.events += parsed.events
-        batch.places += parsed.places
-        batch.works += [work] * len(parsed.events)
-        work.refused += [(damaged.line, damaged.reason) for damaged in parsed.damaged]
-    return batch

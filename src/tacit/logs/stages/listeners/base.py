@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from tacit.errors import StorageError
 from tacit.logs.formats import LONGEST, LineFormat
-from tacit.logs.stages.delivery import Busy, Closed, Delivery, Receipt
+from tacit.logs.stages.delivery import Busy, Closed, Delivery
 from tacit.logs.stages.metrics import Metrics
+from tacit.logs.stages.submissions import Receipt
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from tacit.errors import TacitError, UsageError
 from tacit.logs.formats import LineFormat
-from tacit.logs.stages.delivery import Delivery, Receipt
+from tacit.logs.stages.delivery import Delivery
 from tacit.logs.stages.listeners.base import Bounds, Door, readable, receipt, refused_address, unique
 from tacit.logs.stages.listeners.framing import Dialect, Item, Malformed, RelpStream, SyslogStream
 from tacit.logs.stages.metrics import Metrics
+from tacit.logs.stages.submissions import Receipt
 
 _LOG = logging.getLogger("tacit.logs.stages")
 _READ = 64 << 10

@@ -11,9 +11,10 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from tacit.logs.formats import LineFormat
-from tacit.logs.stages.delivery import Delivery, Receipt
+from tacit.logs.stages.delivery import Delivery
 from tacit.logs.stages.listeners.base import Bounds, Door, readable, receipt, refused_address, unique
 from tacit.logs.stages.metrics import Metrics
+from tacit.logs.stages.submissions import Receipt
 
 _LOG = logging.getLogger("tacit.logs.stages")
 _LARGEST = 65_536

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tacit.errors import ConfigError, DataError, MissingExtra, StorageError
-from tacit.logs.stages.delivery import Receipt
 from tacit.logs.stages.listeners.base import Door
+from tacit.logs.stages.submissions import Receipt
 
 if TYPE_CHECKING:
     from tacit.logs.stages.listeners.spec import Setting, Spec

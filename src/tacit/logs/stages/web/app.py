@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tacit.errors import MissingExtra, UsageError
 from tacit.logs.formats import JsonLines, LineFormat
-from tacit.logs.stages.delivery import Busy, Closed, Delivery, Receipt
+from tacit.logs.stages.delivery import Busy, Closed, Delivery
+from tacit.logs.stages.submissions import Receipt
 from tacit.logs.stages.web import elastic, splunk
 from tacit.web import LARGE, Bodies, BodyError, Tokens
 

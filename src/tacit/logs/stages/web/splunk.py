@@ -8,6 +8,7 @@ from typing import Any
 
 from tacit.logs.formats import Damaged, Event, JsonLines, LineFormat, Parsed
 from tacit.logs.formats.jsontext import library
+from tacit.logs.stages.submissions import Unwrapped
 from tacit.web import BodyError
 
 TEXTS = {
@@ -15,6 +16,7 @@ TEXTS = {
     8: "Internal server error", 9: "Server is busy", 12: "Event field is required", 13: "Event field cannot be blank", 14: "ACK is disabled",
     17: "HEC is healthy", 18: "HEC is unhealthy, queues are full", 23: "Server is shutting down", 24: "Request entity too large",
 }
+_NO_EVENT = "not an event of the collector"
 _ABOUT = ("time", "host", "source", "sourcetype", "index")
 
 
@@ -111,7 +113,7 @@ class Envelopes:
 
     def __init__(self, form: LineFormat, *, about: bool) -> None:
         self._form, self._about = form, about
-        self._objects: LineFormat = form if isinstance(form, JsonLines) else JsonLines("hec")
+        self.inner: LineFormat = form if isinstance(form, JsonLines) else JsonLines("hec")
 
     def parse(self, lines: Sequence[bytes]) -> Parsed:
         """See `LineFormat`."""
@@ -126,19 +128,39 @@ class Envelopes:
                 whole = type(event) is dict
                 content = json.dumps(event) if whole else event.encode()
             except (ValueError, KeyError, TypeError, AttributeError):
-                found.damaged.append(Damaged(place, "not an event of the collector"))
+                found.damaged.append(Damaged(place, _NO_EVENT))
                 continue
             inner[whole][0].append(place)
             inner[whole][1].append(content)
         events: list[tuple[int, Event]] = []
         for whole, (places, contents) in inner.items():
-            parsed = (self._objects if whole else self._form).parse(contents)
+            parsed = (self.inner if whole else self._form).parse(contents)
             found.damaged += [Damaged(places[damaged.line], damaged.reason) for damaged in parsed.damaged]
             found.damaged += [Damaged(place, "blank") for place, content in zip(places, contents, strict=True) if not content.strip()]
             events += [(places[place], event) for place, event in zip(parsed.places, parsed.events, strict=True)]
         for place, event in sorted(events, key=lambda pair: pair[0]):
             found.places.append(place)
             found.events.append(event | {"hec": _head(heads[place])} if self._about else event)
+        return found
+
+    def unwrapped(self, records: Sequence[bytes]) -> Unwrapped | None:
+        """See `Wrapping`: not where what the envelope says goes with the event, or an event is a text in another format than JSON."""
+        json = library()
+        found = Unwrapped()
+        for place, record in enumerate(records):
+            try:
+                event = json.loads(record)["event"]
+                content = json.dumps(event) if (whole := type(event) is dict) else event.encode()
+            except (ValueError, KeyError, TypeError, AttributeError):
+                found.damaged.append(Damaged(place, _NO_EVENT))
+                continue
+            if self._about or (not whole and self._form is not self.inner):
+                return None
+            if not content.strip():
+                found.damaged.append(Damaged(place, "blank"))
+                continue
+            found.lines.append(content)
+            found.places.append(place)
         return found
 
     def render(self, events: Sequence[Event]) -> list[bytes]:

@@ -12,7 +12,7 @@ import pytest
 
 from tacit.logs.anonymise import native
 
-SOURCE = Path(__file__).parents[3] / "kernel" / "src" / "module.cpp"
+SOURCE = Path(__file__).parents[2] / "kernel" / "src" / "module.cpp"
 
 
 @pytest.fixture(scope="session")

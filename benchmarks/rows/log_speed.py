@@ -49,18 +49,21 @@ def batch(_options: Options) -> Measured:
 
 
 def stream(_options: Options) -> Measured:
-    """As many as have come, at most 256 at a time, written at once; and how long one waits at half load."""
+    """As many as have come, at most 256 at a time, written at once; and how long one waits at half load, in the core and over ``_bulk``."""
     with workplace() as folder:
         source = folder / "events.ndjson"
         Telemetry(TelemetrySpec.million(seed=1)).write_ndjson(source)
         _first(source, STREAM_EVENTS)
         script, ours = _peer(folder, source, "json_hmac"), _ours(folder, source, "stream")
         latency = _ours(folder, source, "latency", str(_rate(ours) / 2))
+        served = _answer("benchmarks.workers.log_bulk", [str(source)])
     checks = (
         Check("times as fast as json and hmac", _rate(ours) / _rate(script), STREAM_RATIO),
         Check("milliseconds within which 99 of 100 events are done, half load", latency["p99_ms"], LATENCY_MS, at_least=False),
+        Check("milliseconds within which 99 of 100 events are acknowledged over _bulk, half load", served["half_load"]["p99_ms"], LATENCY_MS,
+              at_least=False),
     )
-    details = {"ours": ours, "latency": latency, "json_hmac": script}
+    details = {"ours": ours, "latency": latency, "served": served, "json_hmac": script}
     return Measured(_rate(ours), "events per CPU second", "json and hmac, a script", _rate(script), checks, details)
 
 

@@ -29,13 +29,12 @@ ODD = [
     b'{"user":"anna","n":1}', b'{"user":"anna","n":1}', b'{"n":2,"tacit.id":"000000000000000000000000"}',
     b'{"tacit.id":{"a":[1]},"n":3,"strange":1}',
     b'{"tacit\\u002eid":"1","n":4}',
-    b'{"tacit":{"id":"2"},"n":5}', b'{"n":6,"message":"tacit.id of anna"}',
-    b'{"tacit.id":1,"n":7,"tacit.id":2}',
+    b'{"tacit":{"id":"2"},"n":5}', b'{"n":6,"message":"tacit.id of anna"}', b'{"tacit.id":1,"n":7,"tacit.id":2}',
     b'{"tacit.id":"7","n":1.50}', b'{"tacit.id":"7","n":1e400}', b'{"n":18446744073709551616,"tacit.id":1}', b'{"x":{"tacit.id":"kept"}}',
-    b"", b"   ", b"[1]", b'{"n":', b'{"n":1,"n":2}', b'{"user":"\xff"}', b'{"user":"a\x00"}', b'{"user":"bob"}\r', b'{\n"user" : "bob",\n"n":8}', b"{}",
+    b"", b"   ", b"[1]", b'{"n":', b'{"n":1,"n":2}', b'{"user":"\xff"}', b'{"user":"a\x00"}', b'{"user":"bob"}\r', b'{\n"user" : "bob",\n"n":8}',
+    b"{}",
     b'{"user":"zo\\u00eb","message":"zo\xc3\xab was here from 10.1.2.3"}', b'{"n":-0}', b'{"message":"' + b"anna " * 20_000 + b'"}',
-    b'{"x":{"anna":1,"y":2}}', b'{"gone":{"a":[{}]},"ip":"10.1.2.3"}', b'{"user":["anna","bob"],"host":"ws-17.corp.example"}',
-    b'{"tacit.id":1}',
+    b'{"x":{"anna":1,"y":2}}', b'{"gone":{"a":[{}]},"ip":"10.1.2.3"}', b'{"user":["anna","bob"],"host":"ws-17.corp.example"}', b'{"tacit.id":1}',
 ]
 
 

@@ -56,9 +56,9 @@ def serve(**options: Any) -> None:
             delivery, listeners = _ready(options, stack)
         except StorageError as error:
             raise DataError(str(error)) from None  # at the beginning a file that cannot be read is a wrong option
-        for listener in listeners:
-            click.echo(f"listening: {listener}", err=True)
         with steady():
+            for listener in listeners:
+                click.echo(f"listening: {listener}", err=True)
             asyncio.run(run(listeners))
         done = delivery.close(timeout=_DRAIN)
     click.echo("everything that was taken is delivered" if done else "stopped; what was not delivered was not acknowledged", err=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +287,22 @@ def test_counts_stay_within_the_window_that_pays(tacit: Tacit, place: Path) -> N
         made = tacit(*counting)
         assert made.code == 0, made.err
         assert "1 series" in made.out
+
+
+def test_the_doctor_tells_an_old_compiled_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import ModuleType
+
+    from tacit.cli.doctor import _compiled
+    from tacit.logs.anonymise.native import _INTERFACE, kernel
+
+    found = ModuleType("tacit_kernel")
+    found.__spec__ = ModuleSpec("tacit_kernel", None)
+    monkeypatch.setitem(sys.modules, "tacit_kernel", found)
+    for interface, said in ((0, "not used"), (_INTERFACE, "ok    compiled reader")):
+        kernel.cache_clear()
+        monkeypatch.setattr(found, "INTERFACE", interface, raising=False)
+        assert said in _compiled()
+    kernel.cache_clear()
 
 
 def test_the_doctor_knows_every_extra(tacit: Tacit) -> None:

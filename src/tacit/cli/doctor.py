@@ -34,4 +34,18 @@ def doctor() -> int:
     for module, extra in EXTRAS:
         there = importlib.util.find_spec(module) is not None
         click.echo(f"{'ok  ' if there else '--  '}  {extra}" + ("" if there else f": optional, pip install 'tacit[{extra}]'"))
+    click.echo(_compiled())
     return 0 if good else 3
+
+
+def _compiled() -> str:
+    """Whether logs are read by compiled code, or by an old build of it that is passed over."""
+    if importlib.util.find_spec("tacit_kernel") is None:
+        return "--    compiled reader of logs: optional, pip install ./kernel in Tacit's sources"
+    try:
+        from tacit.logs.anonymise import has_kernel
+
+        used = has_kernel()
+    except ImportError:
+        used = False
+    return "ok    compiled reader of logs" if used else "--    compiled reader of logs: of another version and not used; pip install --force-reinstall ./kernel"

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from tacit.errors import UsageError
+from tacit.errors import StorageError, UsageError
 from tacit.logs.anonymise import Anonymiser
 from tacit.logs.formats import JsonLines
-from tacit.logs.keys import EpochKey
+from tacit.logs.keys import EpochKey, Recorder
 from tacit.logs.policies import SourcePolicy
 from tacit.logs.stages import Busy, Closed, DeadLetters, Delivery, Limits
 from tacit.logs.stages.outlets import OutletError
@@ -78,6 +79,39 @@ def test_lines_are_treated_written_and_numbered(make: Callable[..., Delivery]) -
     assert (receipt.written, receipt.refused) == (2, ())
     assert [event["n"] for event in held.events] == [1, 2]
     assert all(str(event["user"]).startswith("u-k7-") and len(str(event["tacit.id"])) == 24 for event in held.events)
+
+
+class Full:
+    """A vault on a disk that is full for a while."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.pending: set[str] = set()
+        self.kept: set[str] = set()
+
+    def note(self, namespace: str, pseudonym: str, identity: str) -> None:
+        self.pending.add(identity)
+
+    def flush(self) -> int:
+        if self.pending and self.times:
+            self.times -= 1
+            raise StorageError("the disk is full")
+        self.kept |= self.pending
+        self.pending = set()
+        return 0
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_the_vault_cannot_take_waits_and_is_no_dead_letter(dead: DeadLetters, tmp_path: Path, times: int) -> None:
+    held, vault = Held(), Full(times)
+    delivery = Delivery(Anonymiser(POLICY, EpochKey.for_tests(), recorder=cast(Recorder, vault)), [held], dead=dead)
+    receipt = delivery.submit(lines(1, 2, 3), FORM).result(20)
+    delivery.close(timeout=5)
+    assert (receipt.written, receipt.refused) == (3, ())
+    assert vault.kept == {"anna"}
+    assert vault.times == 0
+    assert [event["n"] for event in held.events] == [1, 2, 3]
+    assert not (tmp_path / "dead.jsonl").exists()
 
 
 def test_equal_lines_have_equal_ids_and_those_of_one_submission_a_number(make: Callable[..., Delivery]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tacit.logs.anonymise.arrays import Values
 from tacit.logs.anonymise.engine import UNKNOWN_FIELD, Anonymiser
+from tacit.logs.anonymise.native import has_kernel
 from tacit.logs.anonymise.outcomes import Table, Treated
 from tacit.logs.anonymise.reading import Lines
 
-__all__ = ["UNKNOWN_FIELD", "Anonymiser", "Lines", "Table", "Treated", "Values"]
+__all__ = ["UNKNOWN_FIELD", "Anonymiser", "Lines", "Table", "Treated", "Values", "has_kernel"]

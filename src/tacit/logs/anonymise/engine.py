@@ -72,6 +72,15 @@ class Anonymiser:
         """Whether lines are read by compiled code, as far as it can."""
         return self._native is not None
 
+    def keep(self) -> None:
+        """Put away what the recorder was told and could not write.
+
+        Raises:
+            StorageError: it still cannot; nothing is lost.
+        """
+        if self._recorder is not None:
+            self._recorder.flush()
+
     def restart(self) -> None:
         """Let compiled code begin anew: after an exception it may be in the midst of a batch."""
         self._native = None if not self._wanted or kernel() is None else Native(
@@ -153,8 +162,7 @@ class Anonymiser:
             shapes, native = scanned.shapes, scanned.native
             self._by_column(shapes, None, text=not columns, touched=scanned.touched)
             _searched(self._texts(shapes), native.search, None if columns else json_writer())
-            if self._recorder is not None:
-                self._recorder.flush()
+            self.keep()
             found = write(scanned, _refused(shapes))
         if found is None and isinstance(events, Lines):
             events.forget()
@@ -194,8 +202,7 @@ class Anonymiser:
         shapes.take_apart(events if context is None else context.watched(events))
         self._by_column(shapes, context, text=text)
         _searched(self._texts(shapes), self.tools.scrubber.texts, json_writer() if text else None)
-        if self._recorder is not None:
-            self._recorder.flush()
+        self.keep()
         return shapes
 
     def _by_column(

@@ -38,6 +38,11 @@ def kernel() -> Any:
     return tacit_kernel if getattr(tacit_kernel, "INTERFACE", None) == _INTERFACE else None
 
 
+def has_kernel() -> bool:
+    """Whether compiled code is installed, in the version that this one uses."""
+    return kernel() is not None
+
+
 def reads(form: LineFormat) -> bool:
     """Whether lines of a format may be given to the compiled reader."""
     return isinstance(form, JsonLines) and form.longest >= _LONGEST

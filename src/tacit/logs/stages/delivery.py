@@ -275,6 +275,10 @@ class Delivery:
             piece = pieces.pop()
             try:
                 treated = anonymiser.texts(batch.events[piece.start : piece.stop])
+            except StorageError:
+                self._persistently("vault", anonymiser.keep)  # nothing is wrong with the events: they wait, and so do senders
+                pieces.append(piece)
+                continue
             except Exception as error:
                 if len(piece) > 1:
                     middle = (piece.start + piece.stop) // 2

@@ -92,7 +92,7 @@ class Stage:
         conversation: Any = SimpleNamespace(
             guarantee=None, guard=None, plan=plan.charged(1), charge=(0, ""), session=SimpleNamespace(source=SecureRandom(), take=_nothing),
         )
-        return cls(PrivateStep(Ready(engine, optimiser, longest, (nothing, torch.zeros(1), None)), StepShape(plan, longest), conversation))
+        return cls(PrivateStep(Ready(engine, optimiser, longest, (nothing, torch.zeros(1), None)), StepShape(plan, longest, pieces=engine.pieces), conversation))
 
     def __call__(self, gradients: NDArray[np.float64]) -> NDArray[np.float64]:
         """The noisy mean that the optimiser gets."""

@@ -21,7 +21,7 @@ from tacit.networks.taps import GHOST, INSTANTIATE, GivenTap, LinearTap, Tap, Ta
 
 Loss = Callable[[Any, Any], Tensor]
 _TUNING_ROUNDS = 3
-PART_BYTES = 1 << 25
+PART_BYTES = 1 << 24
 """Layers' inputs and output gradients that are kept at once, as far as equal parts of a batch allow."""
 LEAST_PART = 16
 """Units of the smallest part."""
@@ -75,25 +75,26 @@ class BookKeeping:
             weights: ``[B]``, public or per-record factors of the losses; 0 for a unit's padding rows.
         """
         self.flat.require_own()
-        inputs, norms = x if isinstance(x, tuple) else (x,), []
+        inputs: tuple[Tensor, ...] = x if isinstance(x, tuple) else (x,)
+        norms: list[Tensor] = []
         units = -(-len(inputs[0]) // self.rows)
         for part in _parts(units, self.pieces):
             rows = slice(part.start * self.rows, part.stop * self.rows)
             here = tuple(each[rows] for each in inputs), y[rows], None if weights is None else weights[rows]
-            self._add(here, None if present is None else present[part], add=bool(norms))
-            norms.append(self.norms)
+            norms.append(self._add(here, None if present is None else present[part], add=bool(norms)))
         self.norms = norms[0] if len(norms) == 1 else torch.cat(norms)
         return self.flat.gradient
 
-    def _add(self, batch: tuple[Any, Any, Tensor | None], present: Tensor | None, *, add: bool) -> None:
-        """Put the clipped sum of a part of a batch into the flat gradient, or add it there."""
+    def _add(self, batch: tuple[Any, Any, Tensor | None], present: Tensor | None, *, add: bool) -> Tensor:
+        """Put the clipped sum of a part of a batch into the flat gradient, or add it there; returns the units' squared norms."""
         taps = self.taps(*batch[:2], weights=batch[2])
         with torch.no_grad():
-            c = self._factors(taps, present)
+            c, norms = self._factors(taps, present)
             if not add and sum(target.view.numel() for tap in taps for target in tap.targets) < self.flat.size:
                 self.flat.gradient.zero_()
             while taps:  # the last first: its input and gradient are still in the processor's cache, and are free when they are used
                 taps.pop().put(c, add=add)
+        return norms
 
     def taps(self, x: Any, y: Any, *, weights: Tensor | None = None) -> list[Tap]:
         """One forward and one backward pass; what each layer contributed."""
@@ -121,16 +122,15 @@ class BookKeeping:
             made = [capture.make(g) for capture, g in zip(recorder.captures, found, strict=True) if g is not None]
             return merged(list(itertools.chain.from_iterable(made)), units=recorder.batch // self.rows)
 
-    def _factors(self, taps: Sequence[Tap], present: Tensor | None) -> Tensor:
+    def _factors(self, taps: Sequence[Tap], present: Tensor | None) -> tuple[Tensor, Tensor]:
         norms, spreads = lengths(taps)
         finite = torch.isfinite(norms) & torch.isfinite(spreads)
         if not bool(finite.all()):
             _scrub(taps)
             norms, spreads = torch.where(finite, norms, 0), torch.where(finite, spreads, 0)
-        self.norms = norms
         c = factors(norms, spreads, self.clip)
         c = c if present is None else c * present
-        return c * finite
+        return c * finite, norms
 
     def tune(self, x: Any, y: Any) -> dict[str, str]:
         """Choose for each layer with several rows per unit whichever way is faster here, measured on a part of a public batch; returns the choice."""

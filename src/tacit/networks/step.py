@@ -196,7 +196,7 @@ class StepShape:
         self.plan, self.rows, self.first = plan, rows_of(plan), first
         mean = plan.expected_batch
         self.batches = 1 if plan.sampler.cap else max(1, math.ceil((2 * mean + 12 * math.sqrt(mean) + _PIECE) / self.rows))
-        self.slack = plan.relation.factor * (1 + slack(self.rows, longest, self.batches, pieces))
+        self.slack = plan.relation.factor * (1 + slack(self.rows, longest, self.batches, pieces=pieces))
         self.bound = self.slack if plan.adaptive is not None else plan.clip * self.slack
 
     @property

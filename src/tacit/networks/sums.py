@@ -84,7 +84,7 @@ def squares(x: Tensor) -> Tensor:
     return (torch.linalg.vector_norm(inner.flatten(1), dim=1) if inner.dim() > 1 else inner).square()
 
 
-def slack(units: int, rows: int = 1, batches: int = 1, pieces: int = 1) -> float:
+def slack(units: int, rows: int = 1, batches: int = 1, *, pieces: int = 1) -> float:
     """How much further than the clipping bound one unit can move the float32 sum, as a fraction of the bound.
 
     A partial sum over m units is at most m bounds long (m · `SPREAD` where a unit has several rows), and adding to it errs by at most 2^-24

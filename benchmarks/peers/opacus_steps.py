@@ -28,9 +28,9 @@ def kept(name: str, wrap: Any) -> Step:
         torch.optim.SGD(wrapped.parameters(), 0.1), noise_multiplier=NOISE, max_grad_norm=CLIP, expected_batch_size=len(y),
     )
 
-    def step() -> None:
+    def step(rows: int | None = None) -> None:
         optimiser.zero_grad()
-        F.cross_entropy(wrapped(x), y).backward()
+        F.cross_entropy(wrapped(x[:rows]), y[:rows]).backward()
         optimiser.step()
 
     return step
@@ -45,9 +45,9 @@ def ghost(name: str) -> Step:
     )
     loss = DPLossFastGradientClipping(wrapped, optimiser, torch.nn.CrossEntropyLoss(), "mean")
 
-    def step() -> None:
+    def step(rows: int | None = None) -> None:
         optimiser.zero_grad()
-        loss(wrapped(x), y).backward()
+        loss(wrapped(x[:rows]), y[:rows]).backward()
         optimiser.step()
 
     return step

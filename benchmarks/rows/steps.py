@@ -1,6 +1,7 @@
 """What privacy costs a training step: time and memory over a plain step of the same network, beside Opacus, jax-privacy and `vmap(grad)`.
 
-The contestants' processes live side by side and take turns, a few steps each, so that whatever else the machine does disturbs all of them.
+The contestants' processes live side by side and take turns, a few steps each, so that whatever else the machine does disturbs all of them. One
+thread is judged by CPU seconds, which count the thread that draws our noise and not what else the machine does; the clock is reported beside.
 Memory that was used once is kept by every process (which favours those that use much).
 """
 
@@ -12,6 +13,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ KEEP = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "10737
 LIMITS = {"mlp": (1.20, 1.06), "cnn": (1.50, 1.10), "transformer": (1.30, 1.26)}
 AIMS = {"mlp": 1.10, "cnn": 1.25, "transformer": 1.25}
 STEPS = {"mlp": 10, "cnn": 3, "transformer": 2}
+LONGEST, FEWEST = 120.0, 3
+"""Seconds after which no further round of a contest begins, if there were at least so many."""
 
 
 @dataclass
@@ -70,13 +74,19 @@ def process(module: str, arguments: Sequence[str], environment: Environment | No
 
 
 def contest(model: str, threads: int, *, rounds: int) -> dict[str, Any]:
-    """Ratios of all contestants to the plain step: by their fastest steps, and the median over rounds."""
+    """Ratios of all contestants to the plain step: by their fastest steps, in CPU seconds and by the clock, and the median over rounds."""
     seconds: dict[str, list[float]] = {}
+    used: dict[str, list[float]] = {}
     errors: dict[str, str] = {}
     with process("benchmarks.workers.steps", [model, str(threads)], None) as ours, \
             process("benchmarks.peers.opacus_steps", [model, str(threads)], OPACUS) as theirs, \
             process("benchmarks.peers.jax_steps", [model, str(threads)], JAX_PRIVACY) as jax:  # fmt: skip
+        began = time.perf_counter()
         for round_ in range(rounds + 1):
+            if round_ == 1:
+                began = time.perf_counter()
+            if round_ > FEWEST and time.perf_counter() - began > LONGEST:
+                break
             for name in (*OURS, *THEIRS, *JAX):
                 if name in errors:
                     continue
@@ -86,8 +96,10 @@ def contest(model: str, threads: int, *, rounds: int) -> dict[str, Any]:
                     errors[name] = answer["error"]
                 elif round_:
                     seconds.setdefault(name, []).append(answer["seconds"])
-    base = seconds["plain"]
+                    used.setdefault(name, []).append(answer["cpu_seconds"])
+    base, least = seconds["plain"], min(used["plain"])
     return {
+        "cpu_ratio": {name: min(found) / least for name, found in used.items()}, "rounds": len(base),
         "ratio_of_minima": {name: min(found) / min(base) for name, found in seconds.items()},
         "median_ratio": {name: statistics.median(a / b for a, b in zip(found, base, strict=True)) for name, found in seconds.items()},
         "milliseconds": {name: 1e3 * min(found) for name, found in seconds.items()}, "errors": errors,
@@ -97,14 +109,16 @@ def contest(model: str, threads: int, *, rounds: int) -> dict[str, Any]:
 def steps(model: str, options: Options) -> Measured:
     one = contest(model, 1, rounds=2 * options.seeds)
     two = contest(model, 2, rounds=options.seeds)
-    ratio = one["ratio_of_minima"]
+    ratio, clock = one["cpu_ratio"], one["ratio_of_minima"]
     eager, compiled = LIMITS[model]
-    checks = [Check("private over plain step, eager, one thread", ratio["tacit"], eager, at_least=False)]
-    checks.append(Check("private over plain step, compiled, one thread", ratio.get("tacit_compiled", float("nan")), compiled, at_least=False))
-    checks.append(Check("aim, eager", ratio["tacit"], AIMS[model], at_least=False, decides=False))
+    checks = [Check("CPU of a private over a plain step, eager, one thread", ratio["tacit"], eager, at_least=False)]
+    graph = ratio.get("tacit_compiled", float("nan"))
+    checks.append(Check("CPU of a private over a plain step, compiled, one thread", graph, compiled, at_least=False))
+    checks.append(Check("eager", ratio["tacit"], AIMS[model], at_least=False, decides=False))
+    checks.append(Check("eager, by the clock: noise is drawn on another thread", clock["tacit"], eager, at_least=False, decides=False))
     best = min((ratio[name], name) for name in (*THEIRS, *JAX) if name in ratio)
     details = {"one_thread": one, "two_threads": two, "noise": "ours from AES-CTR, exact after rounding; the others' from torch.randn"}
-    return Measured(ratio["tacit"], "private over plain step", f"the best peer ({best[1]})", best[0], tuple(checks), details)
+    return Measured(ratio["tacit"], "CPU of a private over a plain step", f"the best peer ({best[1]})", best[0], tuple(checks), details)
 
 
 def memory(options: Options) -> Measured:
@@ -114,7 +128,7 @@ def memory(options: Options) -> Measured:
             theirs = name in THEIRS
             module, environment = ("benchmarks.peers.opacus_steps", OPACUS) if theirs else ("benchmarks.workers.steps", None)
             with process(module, [model, "1"], environment) as worker:
-                answer = worker.ask(name, 1)
+                answer = worker.ask(name, 0)
             if "error" not in answer:
                 found.setdefault(model, {})[name] = answer["extra_mb"]
     checks = tuple(

@@ -26,9 +26,9 @@ def plain(name: str, *, compiled: bool = False) -> Step:
     optimiser = torch.optim.SGD(model.parameters(), 0.1)
     forward = torch.compile(model) if compiled else model
 
-    def step() -> None:
+    def step(rows: int | None = None) -> None:
         optimiser.zero_grad()
-        F.cross_entropy(forward(x), y).backward()
+        F.cross_entropy(forward(x[:rows]), y[:rows]).backward()
         optimiser.step()
 
     return step
@@ -39,7 +39,7 @@ def private(name: str, *, compiled: bool = False, noise: str = "secure", checked
         agreed(name)
     model, x, y = made(name)
     step = bare_step(model, each, torch.optim.SGD(model.parameters(), 0.1), expected_batch=len(y), compiled=compiled, noise=noise)
-    return lambda: step(x, y)
+    return lambda rows=None: step(x[:rows], y[:rows])
 
 
 def agreed(name: str) -> None:

@@ -65,6 +65,29 @@ def test_clipped_sums_are_those_of_single_records(name: str, rows: int, mode: st
     assert float(((engine.norms.sqrt() - norms).abs() / norms).max()) < 1e-6
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_parts_of_a_batch_add_up_to_the_same_sum(name: str, rows: int) -> None:
+    model, kind = zoo.models()[name]
+    x, y, weights = zoo.inputs(kind, 24), torch.randint(0, zoo.CLASSES, (24,)), torch.rand(24)
+    present = torch.ones(24 // rows)
+    present[-2:] = 0
+    engine = BookKeeping(model, nn.CrossEntropyLoss(), clip=CLIP, rows_per_unit=rows)
+    engine.pieces = 3
+    got = engine.clipped_sum(x, y, present=present, weights=weights).double() / (1 - MARGIN)
+    wanted, norms = oracle(model, x[: 24 - 2 * rows], y, rows=rows, weights=weights)
+    assert float((got - wanted).norm() / wanted.norm()) < 1e-6
+    assert engine.norms is not None
+    assert float(((engine.norms[:-2].sqrt() - norms).abs() / norms).max()) < 1e-6
+
+
+@pytest.mark.parametrize(("units", "width", "pieces"), [(1024, 4, 1), (1024, 3000, 2), (96, 200_000, 6), (97, 100_000, 1), (8, 100_000, 1)])
+def test_a_batch_is_divided_by_what_would_be_kept_of_it(units: int, width: int, pieces: int) -> None:
+    model = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, 2))
+    engine = BookKeeping(model, nn.CrossEntropyLoss())
+    assert engine.settle(torch.randn(units, 3), torch.zeros(units, dtype=torch.long)) == pieces
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_units_add_nothing(name: str) -> None:
     model, kind = zoo.models()[name]

@@ -21,6 +21,10 @@ from tacit.networks.taps import GHOST, INSTANTIATE, GivenTap, LinearTap, Tap, Ta
 
 Loss = Callable[[Any, Any], Tensor]
 _TUNING_ROUNDS = 3
+PART_BYTES = 1 << 24
+"""Layers' inputs and output gradients that are kept at once, as far as equal parts of a batch allow."""
+LEAST_PART = 16
+"""Units of the smallest part."""
 
 
 class BookKeeping:
@@ -59,6 +63,7 @@ class BookKeeping:
         self.flat = Flat(model)
         self.modes: dict[str, str] = {}
         self.norms: Tensor | None = None
+        self.pieces = 1  # parts of a batch; see `settle`
 
     def clipped_sum(self, x: Any, y: Any, *, present: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
         """Σ over units of the gradient, shortened to ``clip``; float32 ``[parameters]``, the engine's buffer: overwritten by the next call.
@@ -70,13 +75,26 @@ class BookKeeping:
             weights: ``[B]``, public or per-record factors of the losses; 0 for a unit's padding rows.
         """
         self.flat.require_own()
-        taps = self.taps(x, y, weights=weights)
-        with torch.no_grad():
-            c = self._factors(taps, present)
-            self.flat.gradient.zero_()
-            for tap in taps:
-                tap.put(c)
+        inputs: tuple[Tensor, ...] = x if isinstance(x, tuple) else (x,)
+        norms: list[Tensor] = []
+        units = -(-len(inputs[0]) // self.rows)
+        for part in _parts(units, self.pieces):
+            rows = slice(part.start * self.rows, part.stop * self.rows)
+            here = tuple(each[rows] for each in inputs), y[rows], None if weights is None else weights[rows]
+            norms.append(self._add(here, None if present is None else present[part], add=bool(norms)))
+        self.norms = norms[0] if len(norms) == 1 else torch.cat(norms)
         return self.flat.gradient
+
+    def _add(self, batch: tuple[Any, Any, Tensor | None], present: Tensor | None, *, add: bool) -> Tensor:
+        """Put the clipped sum of a part of a batch into the flat gradient, or add it there; returns the units' squared norms."""
+        taps = self.taps(*batch[:2], weights=batch[2])
+        with torch.no_grad():
+            c, norms = self._factors(taps, present)
+            if not add and sum(target.view.numel() for tap in taps for target in tap.targets) < self.flat.size:
+                self.flat.gradient.zero_()
+            while taps:  # the last first: its input and gradient are still in the processor's cache, and are free when they are used
+                taps.pop().put(c, add=add)
+        return norms
 
     def taps(self, x: Any, y: Any, *, weights: Tensor | None = None) -> list[Tap]:
         """One forward and one backward pass; what each layer contributed."""
@@ -104,23 +122,57 @@ class BookKeeping:
             made = [capture.make(g) for capture, g in zip(recorder.captures, found, strict=True) if g is not None]
             return merged(list(itertools.chain.from_iterable(made)), units=recorder.batch // self.rows)
 
-    def _factors(self, taps: Sequence[Tap], present: Tensor | None) -> Tensor:
+    def _factors(self, taps: Sequence[Tap], present: Tensor | None) -> tuple[Tensor, Tensor]:
         norms, spreads = lengths(taps)
         finite = torch.isfinite(norms) & torch.isfinite(spreads)
         if not bool(finite.all()):
             _scrub(taps)
             norms, spreads = torch.where(finite, norms, 0), torch.where(finite, spreads, 0)
-        self.norms = norms
         c = factors(norms, spreads, self.clip)
         c = c if present is None else c * present
-        return c * finite
+        return c * finite, norms
 
     def tune(self, x: Any, y: Any) -> dict[str, str]:
-        """Choose for each layer with several rows per unit whichever way is faster here, measured on a public batch; returns the choice."""
-        for tap in self.taps(x, y):
+        """Choose for each layer with several rows per unit whichever way is faster here, measured on a part of a public batch; returns the choice."""
+        for tap in self.taps(*self.part_of(x, y)):
             if isinstance(tap, LinearTap) and tap.g.dim() == 3:
                 self.modes[tap.name] = min((GHOST, INSTANTIATE), key=lambda mode: _seconds(tap, mode))
         return dict(self.modes)
+
+
+    def settle(self, x: Any, y: Any) -> int:
+        """Choose in how many equal parts a batch of this size is taken, one after the other: what is kept of a part needs `PART_BYTES` or less.
+
+        It follows from shapes alone, and costs no time: matrices of that size keep a processor busy. A model that cannot run on a few
+        records keeps one part; `proof.prove` says what is wrong with it.
+        """
+        units = -(-len(y) // self.rows)
+        few = min(units, LEAST_PART)
+        try:
+            kept = sum(_bytes(tap) for tap in self.taps(*self._few(x, y, units=few))) / few
+        except (RuntimeError, UsageError):
+            return self.pieces
+        possible = [k for k in range(1, units // few + 1) if units % k == 0]
+        self.pieces = next((k for k in possible if kept * units / k <= PART_BYTES), possible[-1])
+        return self.pieces
+
+    def part_of(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """The first of the parts that this batch is taken in."""
+        return self._few(x, y, units=_parts(-(-len(y) // self.rows), self.pieces)[0].stop)
+
+    def _few(self, x: Any, y: Any, *, units: int) -> tuple[Any, Any]:
+        rows = max(1, units) * self.rows
+        return tuple(part[:rows] for part in x) if isinstance(x, tuple) else x[:rows], y[:rows]
+
+
+def _bytes(tap: Tap) -> int:
+    return sum(x.numel() * x.element_size() for x in vars(tap).values() if isinstance(x, Tensor))
+
+
+def _parts(units: int, pieces: int) -> list[slice]:
+    """So many equal parts of a batch, if it can be divided so; else all of it."""
+    size = units if units % pieces else units // pieces
+    return [slice(start, start + size) for start in range(0, max(1, units), max(1, size))]
 
 
 def lengths(taps: Sequence[Tap]) -> tuple[Tensor, Tensor]:

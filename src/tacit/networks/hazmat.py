@@ -31,7 +31,13 @@ def bare_step(
 
         sum_of = Compiled(engine).clipped_sum
 
+    sizes: list[int] = []
+
     def step(x: Any, y: Any) -> None:
+        if len(y) not in sizes:
+            sizes[:] = [len(y)]
+            engine.settle(x, y)
+            engine.tune(x, y)
         total = sum_of(x, y)
         torch.mul(total + torch.randn_like(total) if secure is None else secure(total), 1 / expected_batch, out=own)
         optimiser.step()

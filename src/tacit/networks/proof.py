@@ -34,7 +34,7 @@ def prove(engine: BookKeeping, x: Any, y: Any) -> int:
     buffers = {name: buffer.clone() for name, buffer in engine.model.named_buffers()}
     with _stirred(engine), _undropped(engine.model):
         _require_gradients(engine, x, y)
-        longest = max(tap.length for tap in engine.taps(x, y))
+        longest = max(tap.length for tap in engine.taps(*engine.part_of(x, y)))
         _require_parity(engine, x, y)
         _require_same_rows(engine, x)
     for name, buffer in engine.model.named_buffers():

@@ -92,7 +92,8 @@ class Stage:
         conversation: Any = SimpleNamespace(
             guarantee=None, guard=None, plan=plan.charged(1), charge=(0, ""), session=SimpleNamespace(source=SecureRandom(), take=_nothing),
         )
-        return cls(PrivateStep(Ready(engine, optimiser, longest, (nothing, torch.zeros(1), None)), StepShape(plan, longest), conversation))
+        ready, shape = Ready(engine, optimiser, longest, (nothing, torch.zeros(1), None)), StepShape(plan, longest, pieces=engine.pieces)
+        return cls(PrivateStep(ready, shape, conversation))
 
     def __call__(self, gradients: NDArray[np.float64]) -> NDArray[np.float64]:
         """The noisy mean that the optimiser gets."""

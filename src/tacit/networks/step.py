@@ -65,7 +65,7 @@ def private_step(
     ready, charged = Ready.of(model, loss, optimiser, plan=plan, data=data), plan.charged(1).steps[0]
     tested = rehearse(charged, plan.clip, plan.relation)
     conversation = Curator(guard_for(plan, ledger)).open(plan.charged(ready.engine.flat.size))
-    step = PrivateStep(ready, StepShape(plan, ready.longest), conversation)
+    step = PrivateStep(ready, StepShape(plan, ready.longest, pieces=ready.engine.pieces), conversation)
     step.tested = tested
     return step
 
@@ -89,7 +89,7 @@ def resume(
     guard, charged = guard_for(plan, ledger), plan.charged(ready.engine.flat.size)
     first, tensors, charge = state_of(path, guard, charged)
     conversation = CuratorConversation(guard, charged, guard.resume(charged), others=[])
-    step = PrivateStep(ready, StepShape(plan, ready.longest), conversation)
+    step = PrivateStep(ready, StepShape(plan, ready.longest, pieces=ready.engine.pieces), conversation)
     step.charge = charge
     put_back(step, tensors, first)
     return step.keep(path, every=max(1, plan.steps // 20))
@@ -102,7 +102,7 @@ def trainer(
     """`private_step` in a conversation that is charged already; ``shape``: the plan, and the charged step it begins at."""
     plan, first = shape
     ready = Ready.of(model, loss, optimiser, plan=plan, data=data)
-    return PrivateStep(ready, StepShape(plan, ready.longest, first=first), conversation)
+    return PrivateStep(ready, StepShape(plan, ready.longest, first=first, pieces=ready.engine.pieces), conversation)
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ def rows_of(plan: TrainingPlan) -> int:
 def proved(engine: BookKeeping, plan: TrainingPlan, *, x: Any, y: Any) -> int:
     """Tune and prove the engine on a made-up batch; returns the most rows that one unit has in a layer."""
     mock = made_up(engine, x, y, rows=rows_of(plan) * engine.rows)
+    engine.settle(*mock)
     longest = prove(engine, *mock)
     engine.tune(*mock)
     return longest
@@ -188,13 +189,14 @@ class StepShape:
         plan: the plan.
         longest: the most rows that one unit has in a layer.
         first: the step of the charged plan that training begins at.
+        pieces: equal parts that a physical batch is taken in.
     """
 
-    def __init__(self, plan: TrainingPlan, longest: int, *, first: int = 0) -> None:
+    def __init__(self, plan: TrainingPlan, longest: int, *, first: int = 0, pieces: int = 1) -> None:
         self.plan, self.rows, self.first = plan, rows_of(plan), first
         mean = plan.expected_batch
         self.batches = 1 if plan.sampler.cap else max(1, math.ceil((2 * mean + 12 * math.sqrt(mean) + _PIECE) / self.rows))
-        self.slack = plan.relation.factor * (1 + slack(self.rows, longest, self.batches))
+        self.slack = plan.relation.factor * (1 + slack(self.rows, longest, self.batches, pieces=pieces))
         self.bound = self.slack if plan.adaptive is not None else plan.clip * self.slack
 
     @property

@@ -25,29 +25,30 @@ MARGIN = 2.0**-10
 _U = 2.0**-24
 
 
-def weighted(rows: Tensor, c: Tensor, out: Tensor) -> None:
-    """Put Σ_b c_b · rows_b into ``out``.
+def weighted(rows: Tensor, c: Tensor, out: Tensor, *, add: bool = False) -> None:
+    """Put Σ_b c_b · rows_b into ``out``, or add it there.
 
     Args:
         rows: ``[B, ...]``.
         c: ``[B]``.
         out: ``[...]``, of as many elements as one row.
+        add: to what is in ``out``.
     """
     flat = rows.reshape(rows.shape[0], -1)
     whole = flat.shape[0] // CHUNK * CHUNK
     if flat.shape[0] <= CHUNK:
-        torch.mv(flat.t(), c, out=out.view(-1))
+        out.view(-1).addmv_(flat.t(), c, beta=float(add))  # with beta 0 what was there is not read
         return
     k = whole // CHUNK
     parts = torch.bmm(c[:whole].view(k, 1, CHUNK), flat[:whole].view(k, CHUNK, -1)).view(k, -1)
     total = parts.sum(0)
     if whole < flat.shape[0]:
         total += flat[whole:].t().mv(c[whole:])
-    out.view(-1).copy_(total)
+    out.view(-1).add_(total) if add else out.view(-1).copy_(total)
 
 
-def products(left: Tensor, right: Tensor, out: Tensor, *, chunk: int, factor: Tensor) -> None:
-    """Put leftᵀ · diag(factor) · right into ``out``, ``chunk`` rows at a time.
+def products(left: Tensor, right: Tensor, out: Tensor, *, chunk: int, factor: Tensor, add: bool = False) -> None:
+    """Put leftᵀ · diag(factor) · right into ``out``, or add it there, ``chunk`` rows at a time.
 
     Args:
         left: ``[n, p]``.
@@ -55,12 +56,13 @@ def products(left: Tensor, right: Tensor, out: Tensor, *, chunk: int, factor: Te
         out: ``[p, d]``.
         chunk: rows per matrix product.
         factor: ``[n, 1]``, multiplied into the narrower side a chunk at a time, so that no scaled copy of it all is kept.
+        add: to what is in ``out``.
     """
     narrow = left.shape[1] <= right.shape[1]
     for start in range(0, left.shape[0], chunk):
         a, b, own = (part[start : start + chunk] for part in (left, right, factor))
         a, b = (a * own, b) if narrow else (a, b * own)
-        if start:
+        if start or add:
             out.addmm_(a.t(), b)
         else:
             torch.mm(a.t(), b, out=out)
@@ -82,7 +84,7 @@ def squares(x: Tensor) -> Tensor:
     return (torch.linalg.vector_norm(inner.flatten(1), dim=1) if inner.dim() > 1 else inner).square()
 
 
-def slack(units: int, rows: int = 1, batches: int = 1) -> float:
+def slack(units: int, rows: int = 1, batches: int = 1, *, pieces: int = 1) -> float:
     """How much further than the clipping bound one unit can move the float32 sum, as a fraction of the bound.
 
     A partial sum over m units is at most m bounds long (m · `SPREAD` where a unit has several rows), and adding to it errs by at most 2^-24
@@ -92,13 +94,15 @@ def slack(units: int, rows: int = 1, batches: int = 1) -> float:
         units: the most units of one physical batch.
         rows: the most rows that one unit has in a layer.
         batches: physical batches of one answer, which are added in float64.
+        pieces: equal parts of a physical batch, each in chunks of its own.
 
-    >>> 0 < slack(1024) < 0.01, slack(128, 64) < 0.02
-    (True, True)
+    >>> 0 < slack(1024) < 0.01, slack(128, 64) < 0.02, slack(1024, pieces=4) == slack(1024)
+    (True, True, True)
     """
     spread, chunk = (1.0, CHUNK) if rows == 1 else (SPREAD, LONG_CHUNK)
-    chunk = min(chunk, units * rows)
-    chunks = math.ceil(units * rows / chunk)
+    own = math.ceil(units / pieces) * rows
+    chunk = min(chunk, own)
+    chunks = pieces * math.ceil(own / chunk)
     inside = chunks * (chunk * (chunk + 1) / 2 + chunk) / rows
     across = chunk / rows * chunks * (chunks + 1) / 2
     return 2 * _U * batches * spread * (inside + across) * (1 + 2.0**-10)

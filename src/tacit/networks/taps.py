@@ -58,8 +58,8 @@ class Tap(Protocol):
         """Squared gradient norm of each unit, and its squared spread (see `sums.SPREAD`); both ``[U]``."""
         ...
 
-    def put(self, c: Tensor) -> None:
-        """Write Σ_u c_u · gradient_u into the targets' views; ``c`` is ``[U]``."""
+    def put(self, c: Tensor, *, add: bool = False) -> None:
+        """Write Σ_u c_u · gradient_u into the targets' views, or add it to them; ``c`` is ``[U]``."""
         ...
 
     def each(self) -> tuple[Tensor, ...]:
@@ -137,19 +137,19 @@ class LinearTap(_WeightAndBias):
             return total, total
         return gram(self.a, self.g)
 
-    def put(self, c: Tensor) -> None:
+    def put(self, c: Tensor, *, add: bool = False) -> None:
         """See `Tap`."""
         if self.bias is not None:
-            weighted(self.g if self._bias is None else self._bias, c, self.bias.view)
+            weighted(self.g if self._bias is None else self._bias, c, self.bias.view, add=add)
         if self.weight is None:
             return
         if self._kept is not None:
-            weighted(self._kept, c, self.weight.view)
+            weighted(self._kept, c, self.weight.view, add=add)
             return
         a, g = self.a, self.g
         factor = c.view(-1, *[1] * (g.dim() - 1)).expand(*g.shape[:-1], 1).reshape(-1, 1)
         chunk = CHUNK if g.dim() == 2 else LONG_CHUNK
-        products(g.reshape(-1, g.shape[-1]), a.reshape(-1, a.shape[-1]), self.weight.view, chunk=chunk, factor=factor)
+        products(g.reshape(-1, g.shape[-1]), a.reshape(-1, a.shape[-1]), self.weight.view, chunk=chunk, factor=factor, add=add)
 
     def each(self) -> tuple[Tensor, ...]:
         """See `Tap`."""
@@ -200,10 +200,10 @@ class EmbeddingTap(_Formed):
         total = dot(torch.bmm(self.g, self.g.mT), same.to(self.g.dtype))
         return total, torch.linalg.vector_norm(self.g, dim=-1).sum(1).square()
 
-    def put(self, c: Tensor) -> None:
+    def put(self, c: Tensor, *, add: bool = False) -> None:
         """See `Tap`. Summed in float64, because any number of rows may meet in one."""
         rows = (self.g * c[:, None, None]).flatten(0, 1).double()
-        table = torch.zeros(self.weight.shape, dtype=torch.float64, device=rows.device)
+        table = self.weight.view.double() if add else torch.zeros(self.weight.shape, dtype=torch.float64, device=rows.device)
         self.weight.view.copy_(table.index_add_(0, self.index.flatten(), rows))
 
     def each(self) -> tuple[Tensor, ...]:
@@ -230,10 +230,10 @@ class GivenTap(_Formed):
         total = torch.stack([squares(gradient) for gradient in self.gradients]).sum(0) if len(self.gradients) > 1 else squares(self.gradients[0])
         return total, total
 
-    def put(self, c: Tensor) -> None:
+    def put(self, c: Tensor, *, add: bool = False) -> None:
         """See `Tap`."""
         for target, gradient in zip(self.given, self.gradients, strict=True):
-            weighted(gradient, c, target.view)
+            weighted(gradient, c, target.view, add=add)
 
     def each(self) -> tuple[Tensor, ...]:
         """See `Tap`."""
@@ -294,11 +294,11 @@ class ConvTap(_WeightAndBias, _Formed):
         total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
         return total, total
 
-    def put(self, c: Tensor) -> None:
+    def put(self, c: Tensor, *, add: bool = False) -> None:
         """See `Tap`."""
         for target, kept in ((self.weight, self._kept), (self.bias, self._bias)):
             if target is not None and kept is not None:
-                weighted(kept, c, target.view)
+                weighted(kept, c, target.view, add=add)
 
     def each(self) -> tuple[Tensor, ...]:
         """See `Tap`."""

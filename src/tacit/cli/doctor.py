@@ -48,4 +48,6 @@ def _compiled() -> str:
         used = has_kernel()
     except ImportError:
         used = False
-    return "ok    compiled reader of logs" if used else "--    compiled reader of logs: of another version and not used; pip install --force-reinstall ./kernel"
+    if used:
+        return "ok    compiled reader of logs"
+    return "--    compiled reader of logs: of another version, not used; pip install --force-reinstall ./kernel"

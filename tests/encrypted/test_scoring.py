@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from tacit.domain import Domain, Numeric
-from tacit.encrypted import Client, Encryptors, SecretKey, Settings, SquareNetwork, compile
+from tacit.encrypted import Client, EncryptionKey, Encryptors, SecretKey, Settings, SquareNetwork, compile
 from tacit.encrypted import compiling as compiling
 from tacit.encrypted.library import ring
 from tacit.encrypted.plan import PACKINGS, PLANS
 from tacit.encrypted.quantise import quantise
-from tacit.errors import DecisionsDiffer, UsageError
+from tacit.encrypted.wire import Kind, parse
+from tacit.errors import DecisionsDiffer, MessageDamaged, UsageError
 from tacit.guarantee import Budget
 from tacit.learn import AdditiveClassifier, AnomalyDetector, BoostedTreesClassifier, BoostedTreesRegressor, NetworkClassifier
 from tacit.questions import Target
@@ -87,6 +88,26 @@ def test_a_network_of_squares() -> None:
         found = Parties(compiled).score(x[:4])
         assert np.array_equal(found, compiled.simulate(x[:4]))
         assert np.abs(found - model.margins(x[:4])).max() <= compiled.agreement.stated
+
+
+def test_a_server_of_squares_gets_a_public_key_and_requests_and_no_evaluation_keys() -> None:
+    rng = np.random.default_rng(6)
+    domain = Domain.of(**{f"x{place}": Numeric(-1.0, 1.0) for place in range(3)})
+    first, second = (rng.normal(size=(8, 3)), rng.normal(size=8)), (rng.normal(size=(1, 8)), rng.normal(size=1))
+    x = rng.uniform(-1, 1, (20, 3))
+    compiled = compile(SquareNetwork.of(Target("y", ("no", "yes")), domain, first=first, second=second), x)
+    parameters = compiled.plan.parameters
+    key, scorer = SecretKey.generate(parameters), compiled.scorer()
+    client, sent = Client(compiled.public, key), key.public.to_bytes()
+    pair = 16 * parameters.degree * len(ring(parameters).key_moduli)  # two polynomials of 64-bit words: one sample of ring-LWE
+    assert pair < len(sent) < pair + 1_000
+    for longer in (sent + bytes(pair), sent[:-8]):
+        with pytest.raises(MessageDamaged):
+            EncryptionKey.from_bytes(longer)
+    scorer.admit(EncryptionKey.from_bytes(sent))
+    request = client.request(x)
+    assert parse(request, Kind.REQUEST).kind is Kind.REQUEST
+    assert np.array_equal(client.open(scorer.score(request)), compiled.simulate(x))
 
 
 def test_what_cannot_be_compiled(linear: Any, patients: Patients) -> None:

@@ -31,7 +31,7 @@ KEEP = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "10737
 LIMITS = {"mlp": (1.20, 1.06), "cnn": (1.50, 1.10), "transformer": (1.30, 1.26)}
 AIMS = {"mlp": 1.10, "cnn": 1.25, "transformer": 1.25}
 STEPS = {"mlp": 10, "cnn": 3, "transformer": 2}
-LONGEST, FEWEST = 120.0, 3
+LONGEST, FEWEST = 45.0, 3
 """Seconds after which no further round of a contest begins, if there were at least so many."""
 
 

@@ -22,7 +22,7 @@ from tacit.networks.taps import GHOST, INSTANTIATE, GivenTap, LinearTap, Tap, Ta
 Loss = Callable[[Any, Any], Tensor]
 _TUNING_ROUNDS = 3
 PART_BYTES = 1 << 24
-"""Layers' inputs and output gradients that are kept at once, as far as equal parts of a batch allow."""
+"""What layers keep at once (inputs, output gradients, gradients of single units), as far as equal parts of a batch allow."""
 LEAST_PART = 16
 """Units of the smallest part."""
 
@@ -133,8 +133,9 @@ class BookKeeping:
         return c * finite, norms
 
     def tune(self, x: Any, y: Any) -> dict[str, str]:
-        """Choose for each layer with several rows per unit whichever way is faster here, measured on a part of a public batch; returns the choice."""
-        for tap in self.taps(*self.part_of(x, y)):
+        """Choose for each layer with several rows per unit whichever way is faster here, measured on a few public units; returns the choice."""
+        few = min(LEAST_PART, -(-len(y) // self.rows))
+        for tap in self.taps(*self._few(x, y, units=few)):
             if isinstance(tap, LinearTap) and tap.g.dim() == 3:
                 self.modes[tap.name] = min((GHOST, INSTANTIATE), key=lambda mode: _seconds(tap, mode))
         return dict(self.modes)
@@ -149,7 +150,10 @@ class BookKeeping:
         units = -(-len(y) // self.rows)
         few = min(units, LEAST_PART)
         try:
-            kept = sum(_bytes(tap) for tap in self.taps(*self._few(x, y, units=few))) / few
+            taps = self.taps(*self._few(x, y, units=few))
+            with torch.no_grad():
+                lengths(taps)  # some keep each unit's gradient from here on
+            kept = sum(_bytes(tap) for tap in taps) / few
         except (RuntimeError, UsageError):
             return self.pieces
         possible = [k for k in range(1, units // few + 1) if units % k == 0]

@@ -90,8 +90,8 @@ def rankings(train: pl.DataFrame, test: pl.DataFrame, epsilon: float) -> Iterato
     """Ways to rank the test transactions."""
     known, asked = train.select(DOMAIN.names), test.select(DOMAIN.names)
     private = BoostedTreesClassifier(Budget(epsilon, DELTA), domain=DOMAIN, classes=[0, 1], passes=3, trees=20, depth=2, rows_per_unit=1)
-    private.fit(known, train["TX_FRAUD"], unit=train["CUSTOMER_ID"])
-    print(private.guarantee_, "(the unit is the customer)", file=sys.stderr)
+    private.fit(known, train["TX_FRAUD"], unit=train["CUSTOMER_ID"].rename("customer"))
+    print(private.guarantee_, file=sys.stderr)
     yield f"private, epsilon {epsilon:g} per customer", private.predict_proba(asked)[:, 1]
     open_book = HistGradientBoostingClassifier(learning_rate=0.05, max_depth=3, min_samples_leaf=50, random_state=0)
     yield "gradient boosting, no privacy", open_book.fit(known.to_numpy(), train["TX_FRAUD"]).predict_proba(asked.to_numpy())[:, 1]

@@ -39,7 +39,7 @@ def test_a_fraud_desk_finds_what_it_looks_for(fraud: Any, tmp_path: Path, capsys
     assert [line[:10] for line in lines] == ["private, e", "gradient b", "a rule: th"]
     private, rule = (float(line.split("AP ")[1].split()[0]) for line in (lines[0], lines[2]))
     assert private > 1.2 * rule
-    assert "DP per unit" in err
+    assert "DP per customer, add/remove" in err
 
 
 def test_no_feature_depends_on_another_customer(fraud: Any) -> None:

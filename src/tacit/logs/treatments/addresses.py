@@ -44,6 +44,14 @@ class _Networks:
     def masks(self, octets: Octets) -> tuple[NDArray[np.bool_], Octets]:
         """Which addresses are in one, and that network's mask."""
         firsts, masks = self._of[octets.shape[1]]
+        if octets.shape[1] == 4:
+            words, firsts, masks = (np.ascontiguousarray(part).view(np.uint32)[:, 0] for part in (octets, firsts, masks))
+            found, own = np.zeros(len(words), bool), np.zeros(len(words), np.uint32)
+            for first, mask in zip(firsts[::-1], masks[::-1]):
+                here = (words & mask) == first
+                found |= here
+                np.copyto(own, mask, where=here)
+            return found, own.view(np.uint8).reshape(-1, 4)
         holding = ((octets[:, None, :] & masks) == firsts).all(axis=2)
         return holding.any(axis=1), masks[holding.argmax(axis=1)]
 

@@ -149,7 +149,7 @@ class Names:
         name = normal(text).strip(".")
         if name in HOSTS or WRITTEN.fullmatch(name) or self.stays(name):
             return text
-        port = _PORT.fullmatch(name)
+        port = _PORT.fullmatch(name) if ":" in name else None
         if port:
             return f"{self.host(port.group(1))}:{port.group(2)}"
         address = self._addresses.one(name)

@@ -138,9 +138,9 @@ class Scrubber:
 
     def tokens(self, tokens: list[str]) -> list[str]:
         """What becomes of tokens that nobody remembers."""
-        self._addresses.texts(sorted(set(IPV4.findall("\n".join(tokens)))))
+        self._addresses.texts(sorted(set(IPV4.findall("\n".join([token for token in tokens if token.count(".") > 2])))))
         return [
-            self._address(token) if IPV4.fullmatch(token)
+            self._address(token) if token[:1].isdigit() and IPV4.fullmatch(token)
             else self._token(token, 0) if token.isascii() or self._suspect(token, WORD.findall(token.lower()))
             else token for token in tokens
         ]

@@ -56,6 +56,11 @@ def outcome(anonymiser: Anonymiser, lines: list[bytes]) -> tuple[object, ...]:
     return treated.events, treated.places, read.places, sorted(read.damaged)
 
 
+def blocks(anonymiser: Anonymiser, lines: list[bytes]) -> tuple[object, ...]:
+    """The same as one block of bytes, for the whole batch and for a part of it."""
+    return tuple(bytes(anonymiser.block(Lines(some, by_name("ecs"))).events[0]) for some in (lines, lines[::2]))
+
+
 def columns(anonymiser: Anonymiser, lines: list[bytes]) -> tuple[object, ...]:
     """The same as columns."""
     read = Lines(lines, by_name("ecs"))
@@ -80,7 +85,7 @@ def main(arguments: list[str]) -> int:
             sys.exit("the kernel is not installed")
         for _ in range(20):
             batch = [mutated(draw.choice(lines), draw) for _ in range(draw.randrange(1, 40))]
-            for way in draw.choice(((outcome,), (columns,), (columns, outcome))):
+            for way in draw.choice(((outcome,), (columns,), (blocks,), (columns, outcome))):
                 one, other = way(fast, batch), way(slow, batch)
                 if one != other:
                     print(f"seed {seed}, round {rounds}, {way.__name__}: not the same", one, other, sep="\n")

@@ -30,6 +30,7 @@ struct State {
     std::string made;
     PyObject *lines = nullptr;  // keeps the bytes alive to which pieces point
     PyObject *asked = nullptr;  // texts that somebody is asked about
+    PyObject *block = nullptr;  // the last block; its memory is used again once nobody else has it
     PyObject *resolve = nullptr;
 };
 
@@ -141,6 +142,7 @@ int kernel_traverse(Kernel *self, visitproc visit, void *arg) {
         Py_VISIT(self->state->resolve);
         Py_VISIT(self->state->lines);
         Py_VISIT(self->state->asked);
+        Py_VISIT(self->state->block);
     }
     return 0;
 }
@@ -150,6 +152,7 @@ int kernel_clear(Kernel *self) {
         Py_CLEAR(self->state->resolve);
         Py_CLEAR(self->state->lines);
         Py_CLEAR(self->state->asked);
+        Py_CLEAR(self->state->block);
     }
     return 0;
 }
@@ -522,10 +525,44 @@ PyObject *kernel_plain(Kernel *self, PyObject *list) {
     }
 }
 
+// Bytes written one behind the other into an array of bytes, which grows as it must.
+class Block {
+  public:
+    Block(PyObject *array, size_t expected) : array_(array) { room(std::max(expected, static_cast<size_t>(PyByteArray_GET_SIZE(array)))); }
+
+    Block &append(Text text) {
+        if (text.size() > static_cast<size_t>(end_ - place_)) room(2 * size() + text.size());
+        std::memcpy(place_, text.data(), text.size());
+        place_ += text.size();
+        return *this;
+    }
+
+    void push_back(char sign) { append(Text(&sign, 1)); }
+
+    bool finish() { return PyByteArray_Resize(array_, static_cast<Py_ssize_t>(size())) == 0; }
+
+  private:
+    size_t size() const { return begin_ == nullptr ? 0 : static_cast<size_t>(place_ - begin_); }
+
+    void room(size_t bytes) {
+        size_t used = size();
+        if (PyByteArray_Resize(array_, static_cast<Py_ssize_t>(bytes)) < 0) {
+            PyErr_Clear();
+            throw std::bad_alloc();
+        }
+        begin_ = PyByteArray_AS_STRING(array_);
+        place_ = begin_ + used;
+        end_ = begin_ + bytes;
+    }
+
+    PyObject *array_;
+    char *begin_ = nullptr, *place_ = nullptr, *end_ = nullptr;
+};
+
 // What a piece of a line becomes; false if that was not worked out.
-bool written(State &own, const Piece &piece, std::string &into) {
+template <class Into> bool written(State &own, const Piece &piece, Into &into) {
     if (piece.rule < 0) {
-        into.append(piece.place, piece.size);
+        into.append(Text(piece.place, piece.size));
         return true;
     }
     Values &values = own.scanner.values[static_cast<size_t>(piece.rule)];
@@ -549,7 +586,7 @@ void expect(const State &own, size_t begin, size_t end) {
 }
 
 // Calls `take` with each line that was read, treated. False if a value was not settled, or `take` says so.
-template <class Take> bool each_line(State &own, std::string &line, Take take) {
+template <class Into, class Take> bool each_line(State &own, Into &line, Take take) {
     if (own.scanner.columns) {
         PyErr_SetString(PyExc_RuntimeError, "expected lines, not columns, to be read");
         return false;
@@ -590,10 +627,12 @@ PyObject *kernel_lines(Kernel *self, PyObject *) {
 PyObject *kernel_block(Kernel *self, PyObject *) {
     State &own = *self->state;
     try {
-        std::string block;
-        block.reserve(640 * own.ends.size());
-        if (!each_line(own, block, [&](size_t) { return block.push_back('\n'), true; })) return nullptr;
-        return PyBytes_FromStringAndSize(block.data(), static_cast<Py_ssize_t>(block.size()));
+        // Fresh memory costs more than what is written into it. Whoever keeps a block keeps it as it is.
+        if (own.block == nullptr || Py_REFCNT(own.block) > 1) Py_XSETREF(own.block, PyByteArray_FromStringAndSize(nullptr, 0));
+        if (own.block == nullptr) return nullptr;
+        Block block(own.block, 640 * own.ends.size());
+        bool good = each_line(own, block, [&](size_t) { return block.push_back('\n'), true; });
+        return block.finish() && good ? Py_NewRef(own.block) : nullptr;
     } catch (const std::exception &error) {
         return failed(error);
     }
@@ -721,7 +760,7 @@ PyMethodDef METHODS[] = {
     {"search", reinterpret_cast<PyCFunction>(kernel_search), METH_VARARGS, "Tokens that take more than a look into the dictionary."},
     {"treated", reinterpret_cast<PyCFunction>(kernel_treated), METH_O, "What became of those."},
     {"plain", reinterpret_cast<PyCFunction>(kernel_plain), METH_O, "What became of texts, by number."},
-    {"block", reinterpret_cast<PyCFunction>(kernel_block), METH_NOARGS, "The lines that were read, treated, each with a newline."},
+    {"block", reinterpret_cast<PyCFunction>(kernel_block), METH_NOARGS, "The lines that were read, treated, each with a newline, as a bytearray."},
     {"lines", reinterpret_cast<PyCFunction>(kernel_lines), METH_NOARGS, "The lines that were read, treated."},
     {"columns", reinterpret_cast<PyCFunction>(kernel_columns), METH_NOARGS, "What was read as columns, treated: node, kind, lists, values; None if it is too much."},
     {"seen", reinterpret_cast<PyCFunction>(kernel_seen), METH_NOARGS, "Nodes of a batch read as columns, and whether objects (1) or anything else (2) stood there."},

@@ -165,7 +165,7 @@ class Texts {
     bool ready(size_t number) const { return number < texts_.size() && texts_[number].batch == round_ && texts_[number].cut == round_; }
 
     // The text as it goes out, as JSON.
-    void written(uint32_t number, std::string &into) const {
+    template <class Into> void written(uint32_t number, Into &into) const {
         const Cut &own = texts_[number];
         Text raw = own.changed ? changed_.at(number) : raws.at(number);
         size_t end = 0;

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tacit.errors import UsageError
 from tacit.logs import AddressPseudonyms
+from tacit.logs.treatments.addresses import _INSIDE, _KEPT, _Networks
 
 PUBLISHED_KEY = bytes([
     21, 34, 23, 141, 51, 164, 207, 128, 19, 10, 91, 22, 73, 144, 125, 16, 216, 152, 143, 131, 121, 121, 101, 39, 98, 87, 76, 45, 42, 132, 34, 2,
@@ -97,3 +98,15 @@ def test_what_cannot_be_used_is_refused() -> None:
     for rows in (np.zeros((2, 5), np.uint8), np.zeros(4, np.uint8), np.zeros((2, 4), np.int64)):
         with pytest.raises(UsageError, match="4 or 16 bytes each"):
             AddressPseudonyms(bytes(32)).octets(rows)
+
+
+@pytest.mark.parametrize("texts", [_INSIDE, (*_KEPT, "192.168.4.0/22", "8.8.8.8/32"), (*_KEPT, "10.0.0.0/8", "10.1.0.0/16")])
+def test_networks_hold_what_the_standard_library_says(texts: tuple[str, ...]) -> None:
+    networks = [network for network in map(ipaddress.ip_network, texts) if network.version == 4]
+    edges = [int(network[place]) + step for network in networks for place, step in ((0, 0), (-1, 0), (0, -1), (-1, 1))]
+    words = np.array([*edges, *np.random.default_rng(1).integers(0, 1 << 32, 500)], np.int64) % (1 << 32)
+    found, masks = _Networks(texts).masks(words.astype(">u4").view(np.uint8).reshape(-1, 4))
+    for word, held, mask in zip(words.tolist(), found, masks, strict=True):
+        holding = [network.netmask.packed for network in networks if ipaddress.ip_address(word) in network]
+        assert bool(held) == bool(holding)
+        assert not holding or holding[0] == mask.tobytes()

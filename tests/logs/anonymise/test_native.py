@@ -319,6 +319,17 @@ def test_telemetry_learned_first_or_not_gives_the_same_files(tmp_path: Path) -> 
         assert blocks[0].count(b"\n") == len(lines)
 
 
+def test_a_block_that_is_kept_stays_as_it_is(tmp_path: Path) -> None:
+    lines = _telemetry(tmp_path / "events.jsonl", 600)
+    anonymiser = Anonymiser(SourcePolicy.pack("ecs"), KEY)
+    first = anonymiser.block(Lines(lines, by_name("ecs"))).events[0]
+    copy = bytes(first)
+    for _ in range(2):
+        assert bytes(anonymiser.block(Lines(lines[:1], by_name("ecs"))).events[0]) == copy[: copy.index(b"\n") + 1]
+    again = bytes(anonymiser.block(Lines(lines, by_name("ecs"))).events[0])
+    assert first == copy == again
+
+
 def test_compiled_code_reads_the_most_of_it(tmp_path: Path) -> None:
     lines = _telemetry(tmp_path / "events.jsonl", 1_000)
     anonymiser = Anonymiser(SourcePolicy.pack("ecs"), KEY)

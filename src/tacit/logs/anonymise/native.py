@@ -141,9 +141,9 @@ class Native:
         found: list[str] = self._kernel.lines()
         return found
 
-    def block(self) -> bytes:
+    def block(self) -> bytes | bytearray:
         """The same in one, each with a newline."""
-        found: bytes = self._kernel.block()
+        found: bytes | bytearray = self._kernel.block()
         return found
 
     def columns(self) -> dict[str, Values] | None:

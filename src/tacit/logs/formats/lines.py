@@ -59,11 +59,10 @@ def batches(file: IO[bytes], *, lines: int, waiting: bool = False) -> Iterator[l
         else:
             pieces[0] = rest + pieces[0]
         rest = pieces.pop()
-        for piece in pieces:
-            found.append(piece[: LONGEST + 1])
-            if len(found) >= lines:
-                yield found
-                found = []
+        found += pieces if max(map(len, pieces), default=0) <= LONGEST else [piece[: LONGEST + 1] for piece in pieces]
+        while len(found) >= lines:
+            yield found[:lines]
+            found = found[lines:]
         if len(rest) > LONGEST:
             found.append(rest[: LONGEST + 1])
             rest, cut = b"", True

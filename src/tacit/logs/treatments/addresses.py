@@ -44,6 +44,8 @@ class _Networks:
     def masks(self, octets: Octets) -> tuple[NDArray[np.bool_], Octets]:
         """Which addresses are in one, and that network's mask."""
         firsts, masks = self._of[octets.shape[1]]
+        if octets.shape[1] == 4:
+            return _masks(*(np.ascontiguousarray(part).view(np.uint32)[:, 0] for part in (octets, firsts, masks)))
         holding = ((octets[:, None, :] & masks) == firsts).all(axis=2)
         return holding.any(axis=1), masks[holding.argmax(axis=1)]
 
@@ -158,6 +160,16 @@ class Addresses:
             if not len(rows):
                 return
             found[rows] = self._pseudonyms.octets(np.ascontiguousarray(found[rows]))
+
+
+def _masks(words: NDArray[np.uint32], firsts: NDArray[np.uint32], masks: NDArray[np.uint32]) -> tuple[NDArray[np.bool_], Octets]:
+    """The same for addresses and networks as words: network by network is faster than all at once, byte by byte."""
+    found, own = np.zeros(len(words), bool), np.zeros(len(words), np.uint32)
+    for first, mask in zip(firsts[::-1], masks[::-1], strict=True):
+        here = (words & mask) == first
+        found |= here
+        np.copyto(own, mask, where=here)
+    return found, own.view(np.uint8).reshape(-1, 4)
 
 
 def _maybe(text: str) -> bool:

@@ -65,6 +65,7 @@ class Names:
         self._domains = tuple(normal(name).strip(".") for name in domains)
         self._memo: dict[str, str] = {}
         self._labels: dict[str, str] = {}
+        self._people: dict[str, str] = {}
 
     def user(self, text: str) -> str:
         r"""An account, however it is written: ``name``, ``DOMAIN\\name``, ``name@domain`` or a machine's ``NAME$``.
@@ -81,7 +82,7 @@ class Names:
             return self.email(name)
         if name.endswith("$") and len(name) > 1:
             return self.host(name[:-1]) + "$"
-        pseudonym = self._users.of(name)
+        pseudonym = self._person(name)
         self._learn(name, pseudonym)
         return pseudonym
 
@@ -95,9 +96,10 @@ class Names:
             return self.user(name) if not at else "@" + self.host(domain)
         if local.endswith("$"):
             return f"{self.user(local)}@{self.host(domain)}"
-        pseudonym = f"{self._users.of(local) if local not in self._accounts else local}@{self.host(domain)}"
+        own = local if local in self._accounts else self._person(local)
+        pseudonym = f"{own}@{self.host(domain)}"
         if local not in self._accounts:
-            self._learn(local, self._users.of(local))
+            self._learn(local, own)
         self.identities.learn(name, pseudonym)
         return pseudonym
 
@@ -149,7 +151,7 @@ class Names:
         name = normal(text).strip(".")
         if name in HOSTS or WRITTEN.fullmatch(name) or self.stays(name):
             return text
-        port = _PORT.fullmatch(name)
+        port = _PORT.fullmatch(name) if ":" in name else None
         if port:
             return f"{self.host(port.group(1))}:{port.group(2)}"
         address = self._addresses.one(name)
@@ -184,12 +186,20 @@ class Names:
             return name
         return self.host(name)
 
+    def _person(self, name: str) -> str:
+        found = self._people.get(name)
+        if found is None:
+            if len(self._people) > _MOST:
+                self._people.clear()
+            found = self._people[name] = self._users.of(name)
+        return found
+
     def _learn(self, name: str, pseudonym: str) -> None:
         self.identities.learn(name, pseudonym)
         parts = name.split()
         if len(parts) > 1:
             for word in parts:
-                self.identities.learn(word, self._users.of(word))
+                self.identities.learn(word, self._person(word))
 
 
 def normal(text: str) -> str:

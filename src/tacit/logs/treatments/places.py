@@ -149,7 +149,8 @@ class Places:
 
 
 def _stays(segment: str, low: str) -> bool:
-    return low in KNOWN or (len(segment) < 3 and _DRIVE.fullmatch(segment) is not None) or WRITTEN.match(segment) is not None
+    written = segment[1:2] == "-" and WRITTEN.match(segment) is not None
+    return written or low in KNOWN or (len(segment) < 3 and _DRIVE.fullmatch(segment) is not None)
 
 
 def _extension(low: str) -> str:

@@ -14,6 +14,8 @@ from tacit.logs.keys import ALPHABET, BITS
 
 DIGITS = BITS // 4
 """Hexadecimal digits of a pseudonym."""
+LENGTH = DIGITS + 5
+"""Characters of a pseudonym: a letter, two of the epoch, two hyphens, and the digits."""
 
 _BLOCK = 64
 _INNER, _OUTER = (bytes(value ^ mask for value in range(256)) for mask in (0x36, 0x5C))

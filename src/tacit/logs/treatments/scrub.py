@@ -44,7 +44,7 @@ from tacit.logs.treatments.patterns import (
     extracted,
     free,
 )
-from tacit.logs.treatments.pseudonyms import WRITTEN
+from tacit.logs.treatments.pseudonyms import LENGTH, WRITTEN
 
 SECRET = "[secret]"  # noqa: S105 - what stands where a secret was
 CARD = "[card]"
@@ -138,9 +138,9 @@ class Scrubber:
 
     def tokens(self, tokens: list[str]) -> list[str]:
         """What becomes of tokens that nobody remembers."""
-        self._addresses.texts(sorted(set(IPV4.findall("\n".join(tokens)))))
+        self._addresses.texts(sorted(set(IPV4.findall("\n".join([token for token in tokens if token.count(".") > 2])))))
         return [
-            self._address(token) if IPV4.fullmatch(token)
+            self._address(token) if token[:1].isdigit() and IPV4.fullmatch(token)
             else self._token(token, 0) if token.isascii() or self._suspect(token, WORD.findall(token.lower()))
             else token for token in tokens
         ]
@@ -305,7 +305,8 @@ class Scrubber:
 
     def _token(self, token: str, depth: int) -> str:
         low = token.lower()
-        return self._plain(token, low, depth) if WRITTEN.search(low) is None else self._around(token, depth)
+        written = len(low) >= LENGTH and low.count("-") > 1 and WRITTEN.search(low) is not None
+        return self._around(token, depth) if written else self._plain(token, low, depth)
 
     def _around(self, token: str, depth: int) -> str:
         """A token that holds a pseudonym already: only what stands around it is searched."""
@@ -373,7 +374,8 @@ class Scrubber:
         low = token.lower()
         if len(low) != len(token):
             return self._identities.get(low) or token
-        if self._identities.parts.isdisjoint(WORD.findall(low)):
+        found = WORD.findall(low)
+        if self._identities.starts.isdisjoint(found) or self._identities.parts.isdisjoint(found):
             return token
         words = list(WORD.finditer(low))
         signs = [place for place, word in enumerate(words) if word.group() in self._identities.parts]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,17 +53,6 @@ class Kept:
         pass
 
 
-class Gate:
-    """An anonymiser that is given when the gate opens, so that everything submitted before is one batch."""
-
-    def __init__(self, anonymiser: Anonymiser) -> None:
-        self.anonymiser, self.opened = anonymiser, threading.Event()
-
-    def __call__(self) -> Anonymiser:
-        self.opened.wait(30)
-        return self.anonymiser
-
-
 @dataclass
 class Submission:
     lines: Sequence[bytes]
@@ -83,12 +71,12 @@ class Outcome:
 
 def delivered(folder: Path, submissions: list[Submission], anonymiser: Anonymiser, *, ids: bool = True) -> Outcome:
     """Everything that can be seen of a pipeline, after one batch of these submissions."""
-    held, gate, metrics, found = Kept(), Gate(anonymiser), Metrics(), Outcome()
+    held, metrics, found = Kept(), Metrics(), Outcome()
     folder.mkdir()
     with DeadLetters(folder / "dead.jsonl") as dead:
-        delivery = Delivery(gate, [held], dead=dead, metrics=metrics, limits=Limits(most_events=1 << 20), ids=ids)
-        futures = [delivery.submit(one.lines, one.form, marks=one.marks) for one in submissions]
-        gate.opened.set()
+        delivery = Delivery(anonymiser, [held], dead=dead, metrics=metrics, limits=Limits(most_events=1 << 20), ids=ids)
+        with delivery._changed:  # one batch: nothing is gathered before everything is there, however slow the machine
+            futures = [delivery.submit(one.lines, one.form, marks=one.marks) for one in submissions]
         found.receipts = [future.result(60) for future in futures]
         assert delivery.close(timeout=30)
     found.batches, found.names = held.batches, dict(anonymiser.tools.identities.items())

@@ -15,6 +15,7 @@ from tacit.cli.logs_directory import know
 from tacit.cli.logs_keys import keys
 from tacit.cli.logs_keys import opened as keyring
 from tacit.cli.logs_leaks import leaks
+from tacit.cli.logs_names import names
 from tacit.cli.logs_reveal import reveal
 from tacit.cli.logs_serve import serve
 from tacit.cli.logs_sigma import sigma_check
@@ -221,5 +222,5 @@ def _tell(tally: Tally, policy: SourcePolicy, epoch: str) -> None:
         click.echo(f"local differential privacy: at most ε={policy.epsilon_per_unit_day():g} per unit and day", err=True)
 
 
-for command in (keys, leaks, reveal, serve, sigma_check, spark, stats, synthetic):
+for command in (keys, leaks, names, reveal, serve, sigma_check, spark, stats, synthetic):
     logs.add_command(command)

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tacit.domain import Category, Domain, Numeric
+
 from .conftest import Tacit, events, policy, write
 
 
@@ -90,6 +92,32 @@ def test_a_network_uses_the_budget_up_once(tacit: Tacit, place: Path) -> None:
     assert again.code == 3
     assert "0 is left" in again.err
     assert not (place / "second.tacit").exists()
+
+
+def test_a_network_of_squares_goes_from_training_to_encrypted_scoring(tacit: Tacit, place: Path) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'tacit[torch]'")
+    pytest.importorskip("seal", reason="needs the extra «encrypted»")
+    from tacit.models import SquareNetwork, load
+
+    path = policy(place, epsilon=4)
+    write(place / "events.parquet", events())
+    command = ("train", "events.parquet", "--target", "label", "--positive", "bad", "--budget", "3", "--drop", "user", "--learner", "squares")
+    refused = tacit(*command)
+    assert refused.code == 2
+    assert "a domain with every feature" in refused.err
+    assert not (place / "model.tacit").exists()
+    Domain.of(bytes=Numeric(0, 20_000), kind=Category(("get", "post", "head")), port=Numeric(0, 1_000)).save(place / "domain.toml")
+    path.write_text(path.read_text(encoding="utf-8") + '[domain]\nfile = "domain.toml"\n', encoding="utf-8")
+    trained = tacit(*command)
+    assert trained.code == 0, trained.err
+    assert isinstance(load(place / "model.tacit"), SquareNetwork)
+    assert tacit("model", "verify", "model.tacit", "--ledger", "tacit-ledger.db").code == 0
+    assert "squares@1" in tacit("model", "show", "model.tacit").out
+    assert len(tacit("score", "model.tacit", "events.parquet").out.splitlines()) == 3_001
+    compiled = tacit("encrypt", "compile", "model.tacit", "events.parquet", "--output", "vendor")
+    assert compiled.code == 0, compiled.err
+    assert "0 decisions differ" in compiled.out
+    assert tacit("train", "events.parquet", "--anomaly", "--budget", "1", "--learner", "squares").code == 2
 
 
 def test_an_attack_on_a_model_is_noted_where_it_was_paid(tacit: Tacit, place: Path) -> None:

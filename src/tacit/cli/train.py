@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @click.option("--target", help="The column to predict.")
 @click.option("--anomaly", is_flag=True, help="Learn without labels which records are unusual; instead of --target.")
 @click.option(
-    "--learner", type=click.Choice(["trees", "network", "components"]), default="trees", show_default=True,
-    help="A network needs tacit[torch]; components of variance find anomalies.",
+    "--learner", type=click.Choice(["trees", "network", "squares", "components"]), default="trees", show_default=True,
+    help="A network needs tacit[torch], and one of squares can be scored encrypted; components of variance find anomalies.",
 )
 @click.option("--positive", help="The value to detect.")
 @POLICY
@@ -38,8 +38,8 @@ def train(file: str, **options: Any) -> None:
 
     if bool(options["target"]) == options["anomaly"] or (options["anomaly"] and options["positive"]):
         raise UsageError("Expected --target COLUMN to learn from labels, or --anomaly to learn without; not both, and --positive only with --target.")
-    if options["learner"] == ("network" if options["anomaly"] else "components"):
-        raise UsageError("Expected --learner trees or components with --anomaly, trees or network with --target.")
+    if options["learner"] in (("network", "squares") if options["anomaly"] else ("components",)):
+        raise UsageError("Expected --learner trees or components with --anomaly; trees, network or squares with --target.")
     policy = policy_for(options)
     with opened(file, policy, time=options["when"], data_format=options["data_format"]) as records:
         records.require([name for name in (options["target"],) if name])
@@ -49,6 +49,10 @@ def train(file: str, **options: Any) -> None:
         curator, ledger = curator_of(records, policy)
         if options["learner"] == "network":
             model: Model = fit_network(spec, curator)[0]
+        elif options["learner"] == "squares":
+            from tacit.encrypted import fit_squares
+
+            model = fit_squares(spec, curator)
         else:
             learn = fit_subspace if options["learner"] == "components" else fit_anomaly if options["anomaly"] else fit_boosted
             model = learn(spec, curator)

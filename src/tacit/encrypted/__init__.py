@@ -26,11 +26,11 @@ from tacit.encrypted.pool import Encryptors
 from tacit.encrypted.public import PublicModel
 from tacit.encrypted.scorer import EncryptedScorer
 from tacit.encrypted.sites import EncryptedConversation, EncryptedSites
-from tacit.encrypted.squares import SquareNetwork
 from tacit.encrypted.statistics import STATISTICS, Bars, Estimate, Statistics, statistic
 from tacit.encrypted.sums import Evaluator, KeyHolder, SumPlan, contribute
 from tacit.encrypted.survey import Survey, Terms
 from tacit.encrypted.training import SQUARES, fit_squares
+from tacit.models import SquareNetwork
 
 __all__ = [
     "SQUARES", "STATISTICS", "Agreement", "Bars", "Client", "Compiled", "EncryptedConversation", "EncryptedScorer", "EncryptedSites", "EncryptionKey",

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.encrypted.columns import CellColumns, Columns, DesignColumns, ProductColumns
-from tacit.encrypted.squares import SquareNetwork
 from tacit.encrypted.words import Weights
 from tacit.errors import UsageError
-from tacit.models import AdditiveModel, LinearModel
+from tacit.models import AdditiveModel, LinearModel, SquareNetwork
 from tacit.questions.linear import DESIGN_UNIT
 from tacit.questions.losses import MARGIN_UNIT
 

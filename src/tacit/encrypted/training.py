@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.encrypted.squares import SquareNetwork
 from tacit.errors import UsageError
 from tacit.guard import Curator, CuratorConversation
 from tacit.learn import LearnSpec, NetworkShape
 from tacit.learn.network import averaged, counted, loss_of, network, planned_network, require_torch, tested_step, training_plan
 from tacit.learn.training import provenance_of
+from tacit.models import SquareNetwork
 from tacit.questions.linear import DESIGN_UNIT, design, design_names
 
 Layer = tuple[NDArray[np.float64], NDArray[np.float64]]

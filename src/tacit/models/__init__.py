@@ -13,10 +13,11 @@ from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
 from tacit.models.onnx_export import to_onnx
 from tacit.models.sequence import SequenceModel, Tokens
+from tacit.models.squares import SquareNetwork
 from tacit.models.synthetic import SyntheticModel
 
 __all__ = [
     "AdditiveModel", "AnomalyModel", "AnswerNoise", "Artefact", "CountSeries", "Defence", "Defended", "Explanation", "ExtractionWatch",
-    "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance", "QueryLimit", "Rounding", "SequenceModel", "Shape", "SubspaceModel",
-    "SyntheticModel", "Tokens", "TopOnly", "load", "load_any", "load_counts", "load_synthetic", "save", "to_onnx", "verify_against",
+    "LinearModel", "Model", "NetworkModel", "Predictor", "Provenance", "QueryLimit", "Rounding", "SequenceModel", "Shape", "SquareNetwork",
+    "SubspaceModel", "SyntheticModel", "Tokens", "TopOnly", "load", "load_any", "load_counts", "load_synthetic", "save", "to_onnx", "verify_against",
 ]

@@ -21,14 +21,17 @@ from tacit.models.counts import CountSeries
 from tacit.models.linear import LinearModel
 from tacit.models.network import NetworkModel
 from tacit.models.sequence import SequenceModel
+from tacit.models.squares import SquareNetwork
 from tacit.models.synthetic import SyntheticModel
 from tacit.replacing import replacing
 
 CONTEXT = "tacit.model@1"
-Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel | SequenceModel | SubspaceModel
+Model: TypeAlias = AdditiveModel | AnomalyModel | LinearModel | NetworkModel | SequenceModel | SquareNetwork | SubspaceModel
 Anything: TypeAlias = Model | CountSeries | SyntheticModel
 _KINDS: dict[str, type[Anything]] = {
-    kind.kind: kind for kind in (AdditiveModel, AnomalyModel, LinearModel, NetworkModel, SequenceModel, SubspaceModel, CountSeries, SyntheticModel)
+    kind.kind: kind for kind in (
+        AdditiveModel, AnomalyModel, LinearModel, NetworkModel, SequenceModel, SquareNetwork, SubspaceModel, CountSeries, SyntheticModel,
+    )
 }
 _TYPES = {"u1": "U8", "i4": "I32", "f8": "F64"}
 _FIELDS = {"tacit", "signature", "public_key"}

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from tacit.domain import Domain
 from tacit.errors import UsageError
 from tacit.guarantee import Guarantee, PrivacyUnit, Relation, Scope, TrustModel
-from tacit.models import Predictor, Provenance
-from tacit.models.base import Margins, require_honest, require_loss
+from tacit.models.base import Margins, Predictor, Provenance, require_honest, require_loss
 from tacit.questions import Target
 from tacit.questions.linear import DESIGN_UNIT, design, design_names
 
@@ -100,3 +99,17 @@ class SquareNetwork(Predictor):
         """Weights and biases."""
         names = ("first.weight", "first.bias", "second.weight", "second.bias")
         return dict(zip(names, (*self.first, *self.second), strict=True))
+
+    @classmethod
+    def from_parts(
+        cls, structure: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, guarantee: Guarantee, provenance: Provenance,
+        evidence: tuple[Mapping[str, Any], ...] = (),
+    ) -> SquareNetwork:
+        """The network that `structure` and `arrays` described.
+
+        Raises:
+            ValueError, KeyError, UsageError: if the parts do not belong together.
+        """
+        first, second = ((arrays[f"{layer}.weight"], arrays[f"{layer}.bias"]) for layer in ("first", "second"))
+        target, domain = Target.from_dict(structure["target"]), Domain.from_dict(structure["domain"])
+        return cls(target, str(structure["loss"]), domain, first, second, guarantee, provenance, evidence)

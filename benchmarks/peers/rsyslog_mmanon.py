@@ -7,14 +7,12 @@ there is no rsyslog.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from itertools import islice
 from pathlib import Path
+
+from benchmarks.peers.shipping import first, shipped
 
 SETTINGS = """
 global(workDirectory="{folder}" maxMessageSize="64k")
@@ -27,7 +25,6 @@ ruleset(name="r") {{
   action(type="omfile" file="{target}" template="line")
 }}
 """
-PATIENCE = 300
 
 
 def main(arguments: list[str]) -> int:
@@ -37,24 +34,12 @@ def main(arguments: list[str]) -> int:
         return 69
     folder, count = Path(arguments[1]).parent, int(arguments[2])
     source, target, settings = folder / "in.log", folder / "mmanon.log", folder / "rsyslog.conf"
-    with Path(arguments[0]).open("rb") as lines, source.open("wb") as out:
-        out.writelines(islice(lines, count))
+    first(arguments[0], source, count)
     settings.write_text(SETTINGS.format(folder=folder, source=source, target=target), encoding="utf-8")
     process = subprocess.Popen([program, "-n", "-f", str(settings), "-i", str(folder / "pid")], stderr=subprocess.DEVNULL)
-    begin = time.monotonic()
-    while _lines(target) < count and time.monotonic() - begin < PATIENCE:
-        time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    _, _, used = os.wait4(process.pid, 0)
-    sys.stdout.write(json.dumps({"events": _lines(target), "cpu_seconds": used.ru_utime + used.ru_stime}) + "\n")
+    done, seconds = shipped(process, target, count)
+    sys.stdout.write(json.dumps({"events": done, "cpu_seconds": seconds}) + "\n")
     return 0
-
-
-def _lines(path: Path) -> int:
-    if not path.is_file():
-        return 0
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from itertools import islice
 from pathlib import Path
+
+from benchmarks.peers.shipping import first, shipped
 
 FIELDS = ("user.name", "user.email", "user.id", "host.name", "source.ip", "source.mac", "destination.ip", "destination.domain", "url.full",
           "url.domain", "file.path", "process.executable")  # fmt: skip
@@ -30,7 +29,6 @@ destination d {{ file("{target}" template("$(format-json --scope none .e.* --shi
 log {{ source(s); parser(p); rewrite(r); destination(d); flags(flow-control); }};
 """
 RULE = '  set("$(sha256 --length 20 \\"a secret of 32 bytes or somewhat more\\" \\"${{.e.{0}}}\\")" value(".e.{0}") condition("${{.e.{0}}}" ne ""));'
-PATIENCE = 300
 
 
 def main(arguments: list[str]) -> int:
@@ -41,27 +39,16 @@ def main(arguments: list[str]) -> int:
         return 69
     folder, count = Path(arguments[1]).parent, int(arguments[2])
     source, target, settings = folder / "in.ng.log", folder / "syslog-ng.log", folder / "syslog-ng.conf"
-    with Path(arguments[0]).open("rb") as lines, source.open("wb") as out:
-        out.writelines(islice(lines, count))
+    first(arguments[0], source, count)
     rules = "\n".join(RULE.format(field) for field in FIELDS)
     settings.write_text(SETTINGS.format(source=source, target=target, rules=rules), encoding="utf-8")
     process = subprocess.Popen(_command(program, root, folder), stderr=subprocess.DEVNULL, env=_environment(root))
-    begin = time.monotonic()
-    while _lines(target) < count and time.monotonic() - begin < PATIENCE and not _ended(process.pid):
-        time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    _, _, used = os.wait4(process.pid, 0)
-    done = _lines(target)
+    done, seconds = shipped(process, target, count)
     if done < count:
         sys.stderr.write(f"syslog-ng wrote {done} of {count} events\n")
         return 1
-    sys.stdout.write(json.dumps({"events": done, "cpu_seconds": used.ru_utime + used.ru_stime}) + "\n")
+    sys.stdout.write(json.dumps({"events": done, "cpu_seconds": seconds}) + "\n")
     return 0
-
-
-def _ended(pid: int) -> bool:
-    """Whether the process has ended; its account is left for the kernel to give."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _command(program: Path, root: str, folder: Path) -> list[str]:
@@ -72,13 +59,6 @@ def _command(program: Path, root: str, folder: Path) -> list[str]:
 def _environment(root: str) -> dict[str, str]:
     found = [f"{root}/usr/lib/syslog-ng", *(str(path) for where in ("lib", "usr/lib") for path in Path(root or "/").glob(f"{where}/*-linux-gnu"))]
     return {**os.environ, **({"LD_LIBRARY_PATH": os.pathsep.join(found)} if root else {})}
-
-
-def _lines(path: Path) -> int:
-    if not path.is_file():
-        return 0
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 if __name__ == "__main__":

@@ -84,11 +84,12 @@ def _sent(texts: list[str], outlets: list[Outlet]) -> None:
 def _delivered(texts: list[str], outlet: Outlet) -> list[tuple[int, str]]:
     from tacit.logs.stages.outlets import OutletError
 
-    for wait in (*_WAITS, None):
+    waits = iter(_WAITS)
+    while True:
         try:
             return list(outlet.deliver(texts) or ())
         except OutletError as error:
+            wait = next(waits, None)
             if wait is None:
                 raise StorageError(f"The outlet {outlet.name} took no alerts: {error}. Run this again; identifiers stay the same.") from error
             time.sleep(wait)
-    raise AssertionError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tacit.cli.encrypt_sum import sum_
+from tacit.cli.key_files import beside, passphrase
 from tacit.cli.listening import check_exposure, endpoint, run, tls_files
 from tacit.cli.specs import DATA_FORMAT, require_folder
 from tacit.errors import DataError, StorageError, TacitError, UsageError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tacit.encrypted.serving import Clients, Remote
     from tacit.web import WebServer
 
-_VARIABLE = "TACIT_PASSPHRASE"
 _SAMPLE = 10_000
 
 
@@ -46,16 +45,13 @@ def keygen(public: Path, output: Path) -> None:
     from tacit.encrypted import SecretKey
     from tacit.encrypted.serving import load_public
 
-    require_folder(output)
-    beside = output.with_suffix(".pub")
-    if output.exists() or beside.exists() or beside == output:
-        raise UsageError(f"The file {output} or {beside} exists. Expected a new name; keys are never overwritten")
+    other = beside(output, ".pub")
     model = load_public(public)
     key = SecretKey.generate(model.plan.parameters)
     key.save(output, passphrase=passphrase(new=True))
-    create_key_file(beside, key.public.to_bytes(), mode=0o644)
+    create_key_file(other, key.public.to_bytes(), mode=0o644)
     click.echo(f"{output}: keep it; whoever has it and its passphrase reads every request made with it")
-    click.echo(f"{beside}: send it to the model's owner; fingerprint {key.public.fingerprint}")
+    click.echo(f"{other}: send it to the model's owner; fingerprint {key.public.fingerprint}")
     click.echo(f"model {model.fingerprint}: compare both fingerprints over another way than the one they came")
 
 
@@ -234,17 +230,3 @@ def _write(text: str, output: Path | None) -> None:
         return
     with replacing(output) as target:
         target.write(text.encode())
-
-
-def passphrase(*, new: bool = False) -> str:
-    """From the environment, or asked for at a terminal.
-
-    Raises:
-        UsageError: there is neither.
-    """
-    found = os.environ.get(_VARIABLE)
-    if found is not None:
-        return found
-    if not sys.stdin.isatty():
-        raise UsageError(f"The key is under a passphrase. Expected it in the variable {_VARIABLE}, or a terminal to ask at.")
-    return str(click.prompt("passphrase of the key", hide_input=True, confirmation_prompt=new, err=True))

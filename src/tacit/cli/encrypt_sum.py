@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tacit.cli.key_files import beside, passphrase
 from tacit.cli.ledger import FORMAT
 from tacit.cli.specs import DATA_FORMAT, POLICY, TIME, require_folder
 from tacit.errors import DataError, UsageError, WrongKey
@@ -30,12 +31,12 @@ def keygen(output: Path) -> None:
     """Make a contributor's or an evaluator's key, and beside it the half to send, NAME.pub."""
     from tacit.crypto import SigningKey
 
-    beside = _beside(output)
+    other = beside(output, ".pub")
     key = SigningKey.generate()
     key.save(output)
-    key.public.save(beside)
+    key.public.save(other)
     click.echo(f"{output}: keep it")
-    click.echo(f"{beside}: send it to whoever makes the survey; fingerprint {key.public.fingerprint}")
+    click.echo(f"{other}: send it to whoever makes the survey; fingerprint {key.public.fingerprint}")
 
 
 @sum_.command()
@@ -60,15 +61,11 @@ def plan(domain: Path, output: Path, **options: Any) -> None:
 
     The passphrase of the key comes from TACIT_PASSPHRASE, or is asked for.
     """
-    from tacit.cli.encrypt import passphrase
     from tacit.crypto import VerifyKey
     from tacit.crypto.key_files import create_key_file
     from tacit.encrypted import Survey
 
-    require_folder(output)
-    secret = output.with_suffix(".key")
-    if output.exists() or secret.exists() or secret == output:
-        raise UsageError(f"The file {output} or {secret} exists. Expected a new name; keys are never overwritten")
+    secret = beside(output, ".key")
     survey, key = Survey.make(_terms(domain, options), evaluator=VerifyKey.load(options["evaluator"]), contributors=_keys(options["contributors"]))
     key.save(secret, passphrase=passphrase(new=True))
     create_key_file(output, survey.to_bytes(), mode=0o644)
@@ -151,7 +148,6 @@ def open_(survey: Path, total: Path, key: Path, form: str) -> None:
 
     Which sum was opened is kept beside the key, in NAME.key.opened.
     """
-    from tacit.cli.encrypt import passphrase
     from tacit.encrypted import SecretKey
 
     found, content = _survey(survey), _read(total)
@@ -205,14 +201,6 @@ def _read(path: Path) -> bytes:
     if len(content) > _MOST:
         raise DataError(f"Expected at most {_MOST:,} bytes in {path}. Check the path")
     return content
-
-
-def _beside(output: Path) -> Path:
-    require_folder(output)
-    beside = output.with_suffix(".pub")
-    if output.exists() or beside.exists() or beside == output:
-        raise UsageError(f"The file {output} or {beside} exists. Expected a new name; keys are never overwritten")
-    return beside
 
 
 def _lines(said: Statistics) -> list[str]:
